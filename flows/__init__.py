@@ -1,0 +1,1 @@
+"""When and whether: Prefect flows, registry actions, and the command line `ilm`."""

@@ -1,0 +1,129 @@
+"""The command line `ilm`: thin. A command imports what it needs when it runs, so that `ilm --help` answers at once."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ilm.errors import IlmError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Item-Language Models: from interaction logs to a recommender. Run it in the project's root folder.",
+)
+
+Count = Annotated[int, typer.Option("-k", help="How many items.", min=1)]
+
+
+@app.command()
+def train(
+    bootstrap: Annotated[bool, typer.Option(help="Make the result champion if there is none yet.")] = False,
+) -> None:
+    """Run all steps that are not up to date, then register the model.
+
+    Example: ilm train --bootstrap
+    """
+    from flows.summary import print_summary
+    from tasks.environment import use_project
+
+    project = Path.cwd()
+    use_project(project)  # before prefect is imported: it reads its settings then
+    from flows.train import run
+
+    trained = run(project, bootstrap)
+    print_summary(project, trained.version, trained.champion)
+
+
+@app.command()
+def recommend(
+    user: Annotated[str | None, typer.Option(help="Id of a user of the log.")] = None,
+    history: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TITLE...", help="What somebody liked, oldest first: titles or item ids."),
+    ] = None,
+    k: Count = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+) -> None:
+    """Recommend unseen items with the champion, for a user or for a history.
+
+    Examples: ilm recommend --user 42 -k 10; ilm recommend --history "Heat (1995)" "Ronin (1998)"
+    """
+    from flows.registry import champion_bundle
+
+    if (user is None) == (not history):
+        raise typer.BadParameter("give either --user or --history.")
+    folder = champion_bundle(Path.cwd())
+    from ilm.serve.recommender import RecommenderService
+
+    found = RecommenderService.load(folder).recommend(user_id=user, history=history, k=k)
+    rows = [{"rank": i, "item_id": r.item_id, "title": r.title, "score": r.score} for i, r in enumerate(found, start=1)]
+    if as_json:
+        import json
+
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    for row in rows:
+        print(f"{row['rank']:>3}  {row['score']:8.3f}  {row['title']}  [{row['item_id']}]")
+
+
+@app.command()
+def status() -> None:
+    """Show each step's last run, what is out of date, and the champion with its metrics."""
+    from flows.status import print_status
+
+    print_status(Path.cwd())
+
+
+@app.command()
+def doctor() -> None:
+    """Check versions, hardware, data, models and stores; say what is wrong and how to mend it (exit code 1)."""
+    from flows.doctor import print_findings
+
+    raise typer.Exit(print_findings(Path.cwd()))
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="Version of the registered model, such as 2.")],
+    bootstrap: Annotated[bool, typer.Option(help="Allow it to be the first champion.")] = False,
+) -> None:
+    """Make a registered version champion, after checking that it is whole and works. The old one becomes `previous`.
+
+    Example: ilm promote 2
+    """
+    from flows.registry import promote as promote_version
+
+    promote_version(Path.cwd(), version, bootstrap=bootstrap)
+
+
+def main() -> None:
+    """Entry point. A user's mistake gives one message and exit code 2; a defect keeps its traceback."""
+    try:
+        app(args=spread(sys.argv[1:], "--history"), prog_name="ilm")
+    except IlmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted. Run the same command again to go on.", file=sys.stderr)
+        sys.exit(130)
+
+
+def spread(words: list[str], flag: str) -> list[str]:
+    """Let a flag take several values: `--history A B -k 5` becomes `--history A --history B -k 5`, order kept."""
+    spread_words: list[str] = []
+    taking = False
+    for word in words:
+        if word.startswith("-"):
+            taking = word == flag
+            if not taking:
+                spread_words.append(word)
+        else:
+            spread_words += [flag, word] if taking else [word]
+    return spread_words
+
+
+if __name__ == "__main__":
+    main()

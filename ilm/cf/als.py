@@ -1,0 +1,121 @@
+"""Fit the CF vectors: alternating least squares on the binary user-item matrix of the train part (`implicit`)."""
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilm.cf.factors import Factors, space_identity
+from ilm.cf.fold_in import UserFoldIn
+from ilm.errors import DataError
+from ilm.params import CfParams
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Factors, and the training loss after each iteration."""
+
+    factors: Factors
+    losses: list[float]
+
+
+def fit(
+    user_index: NDArray[np.int32],
+    item_index: NDArray[np.int32],
+    *,
+    n_users: int,
+    n_items: int,
+    params: CfParams,
+    item_map_hash: str,
+    user_map_hash: str,
+    threads: int = 0,
+) -> Fit:
+    """Factorise train interactions; bit-identical for equal input, whatever their order and the number of threads.
+
+    Each (user, item) counts once, with confidence 1 + alpha. `implicit` learns the item vectors; the user vectors are
+    then solved exactly by `UserFoldIn`, so that a stored user vector equals what serving computes from the history.
+    Users and items without a train interaction get exact zeros: they score 0 everywhere instead of a random number.
+
+    Args:
+        user_index: [n], train part.
+        item_index: [n], train part, parallel to user_index.
+        n_users: rows of the user map, including users without train interactions.
+        n_items: rows of the item map.
+        params: section `cf`.
+        item_map_hash: content hash of the item map; becomes part of the space id.
+        user_map_hash: content hash of the user map.
+        threads: of the solver; 0 = all cores.
+
+    Raises:
+        DataError: no interactions, an index outside the maps, or a fit that is not finite.
+    """
+    from threadpoolctl import threadpool_limits
+
+    user_items = _binary_matrix(user_index, item_index, n_users, n_items)
+    import implicit  # noqa: F401 (before the limit below, which only reaches BLAS libraries that are loaded already)
+
+    with threadpool_limits(1, "blas"):  # implicit has its own threads; BLAS threads on top make it ten times slower
+        item_factors, losses = _fit_items(user_items, params, threads)
+        histories = np.split(user_items.indices, user_items.indptr[1:-1])
+        user_factors = UserFoldIn(item_factors, params.regularization, params.alpha)(histories)
+    if not np.isfinite(item_factors).all() or not np.isfinite(user_factors).all():
+        raise DataError("cf: the fit gave NaN or infinity. Raise cf.regularization or lower cf.alpha in params.yaml.")
+    settings: dict[str, Any] = {
+        "regularization": params.regularization,
+        "alpha": params.alpha,
+        "iterations": params.iterations,
+        "seed": params.seed,
+        "item_map_hash": item_map_hash,
+        "user_map_hash": user_map_hash,
+    }
+    space_id = space_identity(item_factors, **settings)
+    return Fit(Factors(item_factors, user_factors, space_id, **settings), losses)
+
+
+def _binary_matrix(
+    user_index: NDArray[np.int32], item_index: NDArray[np.int32], n_users: int, n_items: int
+) -> "csr_matrix":
+    """[n_users, n_items], 1.0 where the user has the item; column indices sorted within a row."""
+    from scipy.sparse import csr_matrix
+
+    if not len(user_index):
+        raise DataError("cf: the train part has no interactions. Check the split (sequences.parquet, part `train`).")
+    for name, index, count in (("user_index", user_index, n_users), ("item_index", item_index, n_items)):
+        if index.min() < 0 or index.max() >= count:
+            raise DataError(
+                f"cf: {name} runs from {index.min()} to {index.max()}, but its id map has {count:,} rows. "
+                "The sequences and the id maps come from different runs: run `dvc repro split`."
+            )
+    matrix = csr_matrix((np.ones(len(user_index), np.float32), (user_index, item_index)), shape=(n_users, n_items))
+    matrix.sum_duplicates()
+    matrix.data[:] = 1.0
+    return matrix
+
+
+def _fit_items(user_items: "csr_matrix", params: CfParams, threads: int) -> tuple[NDArray[np.float32], list[float]]:
+    """Item vectors [n_items, d] and the loss of every iteration."""
+    from implicit.als import AlternatingLeastSquares
+
+    losses: list[float] = []
+    model = AlternatingLeastSquares(
+        factors=params.factors,
+        regularization=params.regularization,
+        alpha=1.0,  # implicit takes the matrix entry times alpha for the whole confidence, ours is 1 + alpha
+        iterations=params.iterations,
+        calculate_training_loss=True,
+        num_threads=threads,
+        random_state=params.seed,
+        use_gpu=False,
+    )
+    confidence = (1.0 + params.alpha) * user_items
+    model.fit(
+        confidence, show_progress=sys.stderr.isatty(), callback=lambda _step, _s, loss: losses.append(float(loss))
+    )
+    item_factors = np.array(model.item_factors, dtype=np.float32)
+    item_factors[np.bincount(user_items.indices, minlength=user_items.shape[1]) == 0] = 0.0
+    return item_factors, losses

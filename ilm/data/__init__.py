@@ -1,0 +1,1 @@
+"""From logs to training examples: sources, ingest rules, the data contract, splits, pairs. Tables are polars frames."""

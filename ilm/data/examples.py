@@ -1,0 +1,126 @@
+"""Sequences -> recommendation examples: what a user had, and what came next. Indexes only; prompts are made later."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ilm.data.schema import EXAMPLES
+from ilm.data.stable_hash import combine
+from ilm.params import PairsParams
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Histories:
+    """All sequences, end to end. Row r of a user who starts at row s stands at position r - s."""
+
+    items: NDArray[np.int32]
+    """[rows]"""
+    users: NDArray[np.int32]
+    """[n_users], ascending"""
+    starts: Integers
+    """[n_users]: first row"""
+    train: Integers
+    """[n_users]: rows of the train part, which come first"""
+    valid: Integers
+    """[n_users]: rows of the valid part, which come next"""
+    ends: Integers
+    """[n_users]: row after the last"""
+
+
+def examples(sequences: pl.DataFrame, params: PairsParams) -> pl.DataFrame:
+    """The table EXAMPLES: by task, then train, valid, test, then user and position.
+
+    * train, sequential: each user's train part from its end in strides of `max_history`, down to position 1. The
+      training loop supervises every position within such a window, so that each is seen once.
+    * train, straightforward: `straightforward_per_user` positions from 1 on, drawn without replacement; the draw of a
+      user does not depend on other users.
+    * valid and test, either task: the first item of that part, given everything before it. Users without train items
+      have none.
+
+    Args:
+        sequences: of step `split`.
+        params: section `pairs`.
+    """
+    histories = _histories(sequences)
+    windows = _windows(histories, params.max_history)
+    draws = _draws(histories, params.straightforward_per_user, params.seed)
+    frames = []
+    for task, train in (("sequential", windows), ("straightforward", draws)):
+        frames.append(_rows(histories, task, "train", *train, params.max_profile))
+        for split in ("valid", "test"):
+            frames.append(_rows(histories, task, split, *_first_of(histories, split), params.max_profile))
+    return pl.concat(frames).select(list(EXAMPLES))
+
+
+def _histories(sequences: pl.DataFrame) -> _Histories:
+    rows = sequences.sort("user_index", "position")
+    part = pl.col("part")
+    counts = (pl.len().alias("rows"), (part == "train").sum().alias("train"), (part == "valid").sum().alias("valid"))
+    users = rows.group_by("user_index", maintain_order=True).agg(counts)
+    lengths, train, valid = (users[name].to_numpy().astype(np.int64) for name in ("rows", "train", "valid"))
+    ends = np.cumsum(lengths)
+    items, user_index = rows["item_index"].to_numpy(), users["user_index"].to_numpy()
+    return _Histories(items, user_index, ends - lengths, train, valid, ends)
+
+
+def _windows(histories: _Histories, stride: int) -> tuple[Integers, Integers]:
+    """(user number, target position) of the windows n-1, n-1-stride, … >= 1 of train parts with n items."""
+    per_user = np.maximum(histories.train - 1 + stride - 1, 0) // stride
+    user = np.repeat(np.arange(len(per_user)), per_user)
+    number = _within(per_user)  # 0 is the most recent window
+    return _sorted(user, histories.train[user] - 1 - number * stride)
+
+
+def _draws(histories: _Histories, wanted: int, seed: int) -> tuple[Integers, Integers]:
+    """(user number, target position): per user the `wanted` positions >= 1 of the train part with the lowest hash."""
+    candidates = np.maximum(histories.train - 1, 0)
+    user = np.repeat(np.arange(len(candidates)), candidates)
+    position = _within(candidates) + 1
+    seeds = np.full(len(user), seed, dtype=np.uint64)
+    lot = combine(seeds, histories.users[user].astype(np.uint64), position.astype(np.uint64))
+    order = np.lexsort((position, lot, user))
+    kept = order[_within(candidates) < wanted]  # candidates per user are unchanged by sorting within users
+    return _sorted(user[kept], position[kept])
+
+
+def _first_of(histories: _Histories, split: str) -> tuple[Integers, Integers]:
+    """(user number, position) of the first item of a held-out part."""
+    first = histories.train if split == "valid" else histories.train + histories.valid
+    end = histories.train + histories.valid if split == "valid" else histories.ends - histories.starts
+    user = np.flatnonzero((histories.train > 0) & (first < end))
+    return user, first[user]
+
+
+def _rows(
+    histories: _Histories, task: str, split: str, user: Integers, position: Integers, max_profile: int
+) -> pl.DataFrame:
+    """Examples with the items before `position` as history, at most `max_profile` of them."""
+    target = histories.starts[user] + position
+    lengths = np.minimum(position, max_profile)
+    values = histories.items[np.repeat(target - lengths, lengths) + _within(lengths)]
+    row = np.repeat(np.arange(len(user)), lengths)
+    history = pl.DataFrame({"row": row, "history": values}).group_by("row", maintain_order=True).agg("history")
+    return pl.DataFrame(
+        {
+            "task": pl.repeat(task, len(user), eager=True, dtype=pl.String),
+            "split": pl.repeat(split, len(user), eager=True, dtype=pl.String),
+            "user_index": histories.users[user],
+            "history": history["history"],
+            "target": histories.items[target],
+        },
+        schema=EXAMPLES,
+    )
+
+
+def _within(counts: Integers) -> Integers:
+    """0, 1, …, counts[0]-1, 0, 1, …, counts[1]-1, … ."""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+def _sorted(user: Integers, position: Integers) -> tuple[Integers, Integers]:
+    order = np.lexsort((position, user))
+    return user[order], position[order]

@@ -1,0 +1,217 @@
+"""A column as the user's file has it -> the type that the pipeline wants.
+
+A single value that cannot be read becomes null, and a rule of `ilm.data.rules` sets its row aside. A column of which
+no value can be read is a mistake about the whole column: DataError.
+"""
+
+import polars as pl
+
+from ilm.errors import DataError
+
+MILLISECONDS_FROM = 10**11
+"""Numbers count as epoch milliseconds if their median is at least this (as seconds: the year 5138), else as seconds."""
+MICROSECONDS_FROM = 10**14
+"""A median from here on is finer than milliseconds: refused, because the unit would be a guess."""
+
+_ISO = r"^(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2})(:\d{2})?(\.\d{1,9})?\s*(Z|z|UTC|[+-]\d{2}:?\d{2})?)?$"
+_NUMBER = r"^[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$"
+_LARGEST_EXACT = 2**53
+_EPOCH_YEARS = (-62_135_596_800, 253_402_300_799)
+"""Epoch seconds of the years 1 to 9999, which is what dates can express."""
+
+
+def read_ids(column: pl.Series, where: str) -> pl.Series:
+    """Ids as text without surrounding blanks. Whole numbers never end in ".0", even where the file has floats.
+
+    Args:
+        column: as in the file.
+        where: file and column, for messages.
+
+    Raises:
+        DataError: the type cannot be an id (truth values, dates, fractions, lists, …).
+    """
+    if _is_text(column):
+        ids = _stripped(column)
+        return ids.str.replace(r"\.0+$", "") if _all(ids.str.contains(r"^\d+\.0+$")) else ids
+    if column.dtype.is_float():
+        numbers = column.cast(pl.Float64).fill_nan(None)
+        if numbers.count() == 0 or _all((numbers == numbers.round()) & (numbers.abs() < _LARGEST_EXACT)):
+            return numbers.cast(pl.Int64).cast(pl.String)
+    elif _is_whole(column) or column.dtype == pl.Null:
+        return column.cast(pl.String)
+    raise DataError(f"{where}: ids must be text or whole numbers, not {column.dtype}. Convert the column to text.")
+
+
+def read_timestamps(column: pl.Series, where: str) -> pl.Series:
+    """Moments in UTC, microseconds; unreadable values and years outside 1 to 9999 are null.
+
+    Read are: dates and datetimes (without a zone: UTC), ISO 8601 text ("2015-01-31", "2015-01-31 10:11:12.5+02:00"),
+    and epoch numbers, as numbers or as text; `MILLISECONDS_FROM` decides on seconds or milliseconds per column.
+
+    Raises:
+        DataError: no value can be read, or the numbers are finer than milliseconds.
+    """
+    moments = _moments(column, where)
+    if moments is None or (_count_given(column) and moments.null_count() == len(moments)):
+        raise DataError(
+            f"{where}: not readable as timestamps ({column.dtype}, for example {_example(column)}). Give datetimes, "
+            "ISO text such as 2015-01-31T10:11:12, or epoch seconds or milliseconds; or give a column `order` instead."
+        )
+    return moments
+
+
+def read_orders(column: pl.Series, where: str) -> pl.Series:
+    """Positions within a user's history as int64; values that are not whole numbers are null.
+
+    Raises:
+        DataError: no value is a whole number.
+    """
+    return _readable(column, _numbers(column), where, "order must be a whole number", whole=True)
+
+
+def read_ratings(column: pl.Series, where: str) -> pl.Series:
+    """Ratings as float32; values that are not finite numbers are null.
+
+    Raises:
+        DataError: no value is a number.
+    """
+    return _readable(column, _numbers(column), where, "rating must be a number", whole=False)
+
+
+def read_text(column: pl.Series) -> pl.Series | None:
+    """Text on one line, blank as null; numbers and dates as they print, lists joined by ", ".
+
+    None for types that are no text: structures, bytes, lists of such.
+    """
+    kind = column.dtype
+    if isinstance(kind, pl.List | pl.Array):
+        if kind.inner.is_nested() or kind.inner in (pl.Binary, pl.Object):
+            return None
+        lists = column.cast(pl.List(pl.String)).list.drop_nulls()
+        return read_text(lists.list.join(", "))
+    if kind.is_float():
+        numbers = column.cast(pl.Float64).fill_nan(None)
+        whole = _all((numbers == numbers.round()) & (numbers.abs() < _LARGEST_EXACT))
+        return (numbers.cast(pl.Int64) if whole else column.fill_nan(None)).cast(pl.String)
+    if _is_text(column):
+        return _stripped(column.cast(pl.String).str.replace_all(r"\s+", " "))
+    if kind.is_nested() or kind in (pl.Binary, pl.Object):
+        return None
+    return column.cast(pl.String)
+
+
+def given(column: pl.Series) -> pl.Series:
+    """Whether each value is there at all (not null, not blank text), readable or not."""
+    return _stripped(column).is_not_null() if _is_text(column) else column.is_not_null()
+
+
+def _moments(column: pl.Series, where: str) -> pl.Series | None:
+    kind = column.dtype
+    if isinstance(kind, pl.Datetime):
+        zoned = column.dt.convert_time_zone("UTC") if kind.time_zone else column.dt.replace_time_zone("UTC")
+        moments = zoned.dt.cast_time_unit("us")
+    elif kind == pl.Date:
+        moments = column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    elif _is_text(column):
+        moments, numbers = _from_iso(_stripped(column)), _numbers(column)
+        if numbers.count() > moments.count():
+            moments = _from_epoch(numbers, where)
+    elif kind.is_numeric():
+        return _from_epoch(_numbers(column), where)
+    else:
+        return column.cast(pl.Datetime("us", "UTC")) if kind == pl.Null else None
+    return moments.to_frame("t").select(pl.when(pl.col("t").dt.year().is_between(1, 9999)).then("t")).to_series()
+
+
+def _from_iso(texts: pl.Series) -> pl.Series:
+    """Every ISO form is first completed to one fixed form: polars' own guess looks at the first value only."""
+    part = pl.col("t").str.extract_groups(_ISO).struct
+    zone = part.field("5")
+    complete = pl.concat_str(
+        part.field("1"),
+        pl.lit("T"),
+        part.field("2").fill_null("00:00"),
+        part.field("3").fill_null(":00"),
+        part.field("4").fill_null(""),
+        pl.when(zone.str.contains(r"^[+-]")).then(zone).otherwise(pl.lit("+00:00")),
+    )
+    form = "%Y-%m-%dT%H:%M:%S%.f%z"
+    return texts.to_frame("t").select(complete.str.to_datetime(form, time_unit="us", strict=False)).to_series()
+
+
+def _from_epoch(numbers: pl.Series, where: str) -> pl.Series:
+    """Epoch numbers (Int64 or Float64) to moments."""
+    median = numbers.abs().median()
+    if isinstance(median, int | float) and median >= MICROSECONDS_FROM:
+        raise DataError(
+            f"{where}: numbers around {median:.0f} are finer than milliseconds. Divide them to epoch seconds "
+            "or milliseconds."
+        )
+    per_second = 1000 if isinstance(median, int | float) and median >= MILLISECONDS_FROM else 1
+    first, last = (limit * per_second for limit in _EPOCH_YEARS)
+    possible = pl.when(pl.col("t").is_between(first, last)).then("t")
+    microseconds = (possible * (1_000_000 // per_second)).round().cast(pl.Int64)
+    return numbers.to_frame("t").select(microseconds.cast(pl.Datetime("us", "UTC"))).to_series()
+
+
+def _numbers(column: pl.Series) -> pl.Series:
+    """Finite numbers as Int64 where the whole column is whole, else as Float64; what is no number is null."""
+    if _is_text(column):
+        texts = _stripped(column)
+        whole = texts.str.contains(r"^[+-]?\d{1,18}$")
+        if _all(whole):
+            return texts.cast(pl.Int64)
+        readable = texts.to_frame("t").select(pl.when(pl.col("t").str.contains(_NUMBER)).then("t")).to_series()
+        numbers = readable.cast(pl.Float64, strict=False)
+    elif _is_whole(column):
+        return column.cast(pl.Int64, strict=False)
+    elif column.dtype.is_numeric():
+        numbers = column.cast(pl.Float64)
+    else:
+        return pl.Series(column.name, [None] * len(column), dtype=pl.Float64)
+    return numbers.to_frame("t").select(pl.when(pl.col("t").is_finite()).then("t")).to_series()
+
+
+def _readable(column: pl.Series, numbers: pl.Series, where: str, wanted: str, *, whole: bool) -> pl.Series:
+    value = pl.col("t")
+    exact = (value == value.round()) & (value.abs() < _LARGEST_EXACT)
+    if whole and numbers.dtype.is_float():
+        numbers = numbers.to_frame("t").select(pl.when(exact).then(value).cast(pl.Int64)).to_series()
+    elif not whole:
+        narrow = value.cast(pl.Float32)
+        numbers = numbers.to_frame("t").select(pl.when(narrow.is_finite()).then(narrow)).to_series()
+    if _count_given(column) and numbers.null_count() == len(numbers):
+        raise DataError(
+            f"{where}: {wanted}, but no value is one ({column.dtype}, for example {_example(column)}). "
+            "Mend the column, or map another one to it in params.yaml: data.interaction_columns."
+        )
+    return numbers
+
+
+def _is_text(column: pl.Series) -> bool:
+    return column.dtype in (pl.String, pl.Categorical, pl.Enum)
+
+
+def _is_whole(column: pl.Series) -> bool:
+    kind = column.dtype
+    return kind.is_integer() or (isinstance(kind, pl.Decimal) and kind.scale == 0)
+
+
+def _stripped(texts: pl.Series) -> pl.Series:
+    """Text without surrounding blanks; null where nothing is left."""
+    stripped = pl.col("t").cast(pl.String).str.strip_chars()
+    return texts.to_frame("t").select(pl.when(stripped != "").then(stripped)).to_series().rename(texts.name)
+
+
+def _count_given(column: pl.Series) -> int:
+    return int(given(column).sum())
+
+
+def _all(condition: pl.Series) -> bool:
+    """True for all values that are there, and there is one."""
+    return condition.count() > 0 and bool(condition.all())
+
+
+def _example(column: pl.Series) -> str:
+    values = column.filter(given(column)).head(1).to_list()
+    return repr(values[0])[:60] if values else "no value at all"

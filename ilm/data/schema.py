@@ -1,0 +1,99 @@
+"""The tables that steps hand to each other: their columns and types, and how they are read and written.
+
+Equal frames give equal bytes; a file that does not have its columns and types is refused.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import polars as pl
+
+from ilm.errors import ArtifactError
+from ilm.files import replaced
+
+Schema: TypeAlias = Mapping[str, pl.DataType | type[pl.DataType]]
+
+INTERACTIONS: Schema = {
+    "user_id": pl.String,
+    "item_id": pl.String,
+    "timestamp": pl.Datetime("us", "UTC"),
+    "order": pl.Int64,
+    "rating": pl.Float32,
+    "event_id": pl.String,
+    "event_type": pl.String,
+}
+"""`order` is given for all rows or for none; `timestamp` may be null only where `order` is given."""
+
+ITEMS: Schema = {"item_id": pl.String, "title": pl.String}
+"""Any number of text columns follow, in alphabetical order."""
+
+QUARANTINE: Schema = {
+    "table": pl.String,
+    "source": pl.String,
+    "row": pl.Int64,
+    "rule": pl.String,
+    "reason": pl.String,
+    "record": pl.String,
+}
+"""`row` is the 1-based data row of `source`; `record` the row as it came, as JSON."""
+
+USER_IDS: Schema = {"user_index": pl.Int32, "user_id": pl.String}
+ITEM_IDS: Schema = {"item_index": pl.Int32, "item_id": pl.String}
+
+CATALOGUE: Schema = {"item_index": pl.Int32, "item_id": pl.String, "title": pl.String, "active": pl.Boolean}
+"""One row per index, without a gap; text columns stand between `title` and `active`."""
+
+SEQUENCES: Schema = {"user_index": pl.Int32, "position": pl.Int32, "item_index": pl.Int32, "part": pl.String}
+ITEM_TEXT: Schema = {"item_index": pl.Int32, "variant": pl.Int32, "text": pl.String}
+ITEM_ITEM: Schema = {"item_index": pl.Int32, "neighbour_index": pl.Int32, "count": pl.Int32}
+USER_ITEM: Schema = {"user_index": pl.Int32, "item_index": pl.Int32}
+EXAMPLES: Schema = {
+    "task": pl.String,
+    "split": pl.String,
+    "user_index": pl.Int32,
+    "history": pl.List(pl.Int32),
+    "target": pl.Int32,
+}
+
+
+def text_columns(frame: pl.DataFrame, schema: Schema) -> list[str]:
+    """The free text columns of an items table or a catalogue: all that `schema` does not name."""
+    return [name for name in frame.columns if name not in schema]
+
+
+def read_table(path: str | Path, schema: Schema, *, with_text: bool = False) -> pl.DataFrame:
+    """Read a Parquet file that an earlier step wrote.
+
+    Args:
+        path: the file.
+        schema: the columns and types that it must have.
+        with_text: further text columns are allowed (items, catalogue).
+
+    Raises:
+        ArtifactError: missing or damaged, or other columns or types than `schema`.
+    """
+    try:
+        frame = pl.read_parquet(path, memory_map=False, glob=False)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        what = "not found" if isinstance(error, FileNotFoundError) else f"damaged ({_first_line(error)})"
+        raise ArtifactError(f"{path}: {what}. Run the step that writes it: `dvc repro`.") from None
+    wrong = [f"{name} should be {kind}" for name, kind in schema.items() if frame.schema.get(name) != kind]
+    further = text_columns(frame, schema)
+    if with_text:
+        wrong += [f"{name} should be {pl.String}" for name in further if frame.schema[name] != pl.String]
+    else:
+        wrong += [f"{name} should not be there" for name in further]
+    if wrong:
+        raise ArtifactError(f"{path}: not the table it should be: {'; '.join(wrong)}. Run the step that writes it.")
+    return frame
+
+
+def write_table(frame: pl.DataFrame, path: str | Path) -> None:
+    """Write a Parquet file, whole or not at all. The caller has sorted the rows."""
+    with replaced(path) as temporary:
+        frame.write_parquet(temporary, compression="zstd", statistics=True, row_group_size=1 << 20)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0]

@@ -1,0 +1,21 @@
+"""The one family of errors a user may see. Every message says what is wrong, where, and what to do."""
+
+
+class IlmError(Exception):
+    """A mistake or a state that the user can mend; shown as one message, without traceback, exit code 2."""
+
+
+class ConfigError(IlmError):
+    """params.yaml or a command-line option is wrong."""
+
+
+class DataError(IlmError):
+    """Input data are missing, malformed, or break the data contract."""
+
+
+class ArtifactError(IlmError):
+    """A model file or artifact is missing, damaged, or does not belong with the others."""
+
+
+class LookupFailed(IlmError):
+    """A user, an item or a title that was asked for does not exist."""

@@ -1,0 +1,1 @@
+"""Evaluation: full-catalogue ranks, metrics, paired tests, and the report that a person reads."""

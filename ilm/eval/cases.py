@@ -1,0 +1,63 @@
+"""Test cases from examples.parquet and sequences.parquet: who is asked, what is held out, what was known before."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilm.errors import DataError
+from ilm.eval.protocol import Cases
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def held_out_cases(examples: "pl.DataFrame", sequences: "pl.DataFrame", task: str) -> Cases:
+    """The test cases of one task, by user_index.
+
+    `histories` are those of the examples (at most pairs.max_profile recent items: what a model is shown); `seen` is
+    everything the user did before the first test item.
+
+    Raises:
+        DataError: no test case, a user with two, or a target that is not the user's first test item.
+    """
+    import polars as pl
+
+    chosen = examples.filter((pl.col("task") == task) & (pl.col("split") == "test")).sort("user_index")
+    users = chosen["user_index"]
+    if chosen.is_empty():
+        raise DataError(
+            f"examples.parquet: no test example of task {task!r}. The split left no test part: lower "
+            "split.min_user_interactions, or give more data."
+        )
+    if users.n_unique() < len(users):
+        raise DataError(f"examples.parquet: a user has two test examples of task {task!r}. Run `dvc repro pairs`.")
+    first_test = sequences.filter(pl.col("part") == "test").group_by("user_index").agg(pl.col("position").min())
+    mine = (
+        sequences.join(first_test, on="user_index", suffix="_test")
+        .filter(pl.col("user_index").is_in(users.implode()))
+        .sort("user_index", "position")
+    )
+    held_out = mine.filter(pl.col("position") == pl.col("position_test"))
+    if (
+        held_out["user_index"].to_list() != users.to_list()
+        or held_out["item_index"].to_list() != chosen["target"].to_list()
+    ):
+        raise DataError(
+            f"examples.parquet: the test targets of task {task!r} are not the users' first test items in "
+            "sequences.parquet. The two come from different runs: run `dvc repro pairs`."
+        )
+    before = mine.filter(pl.col("position") < pl.col("position_test"))
+    seen = _lists(before["user_index"].to_numpy(), before["item_index"].to_numpy(), users.to_numpy())
+    return Cases(
+        user_index=users.to_numpy().astype(np.int32),
+        targets=chosen["target"].to_numpy().astype(np.int32),
+        histories=[np.asarray(history, dtype=np.int32) for history in chosen["history"]],
+        seen=seen,
+    )
+
+
+def _lists(owners: NDArray[np.int32], items: NDArray[np.int32], users: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+    """The items of each of `users`; `owners` is sorted."""
+    starts, ends = np.searchsorted(owners, users, "left"), np.searchsorted(owners, users, "right")
+    return [items[start:end].astype(np.int32) for start, end in zip(starts, ends, strict=True)]

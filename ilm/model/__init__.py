@@ -1,0 +1,1 @@
+"""The networks: Q-Former, stage-1 losses, frozen language model, bridge and retrieval head."""

@@ -1,0 +1,138 @@
+"""The Item-Language Model: item and user vectors between ordinary words in a frozen language model's prompt.
+
+Q-Former outputs of items and users pass a linear adapter and take the places of placeholder tokens (design of ILM,
+arXiv 2406.02844, phase 2, and of LLaVA-like bridges: one `masked_scatter`). A retrieval head compares the hidden state
+at an answer position with a table of item vectors, so one matmul ranks the whole catalogue.
+
+Shapes: b prompts, l tokens, n items of the catalogue, q queries, h Q-Former width, w LLM width, e head width.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ilm.model.language_model import LanguageModel
+from ilm.model.qformer import QFormer, QFormerConfig
+
+HEAD_WIDTH = 256
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """A right-padded batch of prompts whose placeholders are filled from the vectors beside it.
+
+    `token_ids`, `mask` [b, l]; `items` [slots] item indexes of all item placeholders in row-major order;
+    `users` [slots, d] CF vectors of all user placeholders in row-major order.
+    """
+
+    token_ids: Tensor
+    mask: Tensor
+    items: Tensor
+    users: Tensor
+
+
+class Adapter(nn.Module):
+    """Linear map from query outputs [n, q, h] to LLM inputs [n, s, w]: each of the s soft tokens is a projection of
+    q / s neighbouring queries. Starts at the scale of the word embeddings (the Q-Former ends in a LayerNorm)."""
+
+    def __init__(self, queries: int, hidden: int, soft_tokens: int, width: int, scale: float) -> None:
+        super().__init__()
+        self.soft_tokens, self.inputs = soft_tokens, queries // soft_tokens * hidden
+        self.projection = nn.Linear(self.inputs, width)
+        nn.init.normal_(self.projection.weight, std=scale * self.inputs**-0.5)
+        nn.init.zeros_(self.projection.bias)
+
+    def forward(self, queries: Tensor) -> Tensor:
+        """[n, q, h] -> [n, s, w]."""
+        out: Tensor = self.projection(queries.reshape(len(queries), self.soft_tokens, self.inputs))
+        return out
+
+
+class RetrievalHead(nn.Module):
+    """Scores of all items at answer positions: <projected hidden state, item vector> / sqrt(e) + item bias.
+
+    An item's vector is a projection of its query outputs plus, with `item_embedding`, a learned part of its own.
+    """
+
+    def __init__(self, width: int, queries: int, hidden: int, items: int, item_embedding: bool) -> None:
+        super().__init__()
+        self.answer_projection = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, HEAD_WIDTH))
+        self.item_projection = nn.Linear(queries * hidden, HEAD_WIDTH)
+        self.item_embedding = nn.Parameter(torch.zeros(items, HEAD_WIDTH)) if item_embedding else None
+        self.item_bias = nn.Parameter(torch.zeros(items)) if item_embedding else None
+
+    def table(self, item_queries: Tensor) -> Tensor:
+        """Item vectors [n, e] of query outputs [n, q, h]."""
+        table: Tensor = self.item_projection(item_queries.flatten(1))
+        return table if self.item_embedding is None else table + self.item_embedding
+
+    def forward(self, states: Tensor, table: Tensor) -> Tensor:
+        """Scores [m, n] of all items for hidden states [m, w]."""
+        scores: Tensor = self.answer_projection(states) @ table.T * HEAD_WIDTH**-0.5
+        return scores if self.item_bias is None else scores + self.item_bias
+
+
+class ItemLanguageModel(nn.Module):
+    """Q-Former, adapter and retrieval head around a frozen language model.
+
+    `state_dict` holds what is trained (and the Q-Former's two scales), never the language model.
+
+    Args:
+        qformer_config: sizes of the Q-Former, built without its text branch.
+        language_model: frozen; kept outside the module tree.
+        items: size of the catalogue.
+        soft_tokens: LLM positions per item or user.
+        item_embedding: whether the retrieval table has a learned part per item.
+    """
+
+    def __init__(
+        self,
+        qformer_config: QFormerConfig,
+        language_model: LanguageModel,
+        items: int,
+        soft_tokens: int,
+        item_embedding: bool,
+    ) -> None:
+        super().__init__()
+        queries, hidden = qformer_config.queries, qformer_config.hidden
+        self._outside_state = (language_model,)
+        self.qformer = QFormer(qformer_config, text=False)
+        self.adapter = Adapter(queries, hidden, soft_tokens, language_model.width, language_model.embedding_scale)
+        self.head = RetrievalHead(language_model.width, queries, hidden, items, item_embedding)
+
+    @property
+    def language_model(self) -> LanguageModel:
+        """The frozen language model."""
+        return self._outside_state[0]
+
+    def embed(self, prompts: Prompts, item_soft: Tensor, user_soft: Tensor) -> Tensor:
+        """Input embeddings [b, l, w]: word embeddings, with soft tokens scattered into the placeholders.
+
+        Args:
+            prompts: the batch.
+            item_soft: [item slots, s, w] soft tokens, one row per item placeholder group, in row-major order.
+            user_soft: [user slots, s, w] likewise.
+
+        Raises:
+            ValueError: the number of placeholders is not the number of soft tokens.
+        """
+        lm = self.language_model
+        is_item, is_user = prompts.token_ids == lm.item_id, prompts.token_ids == lm.user_id
+        for kind, slots, soft in (("item", is_item, item_soft), ("user", is_user, user_soft)):
+            count, vectors = int(slots.sum()), soft.shape[0] * soft.shape[1]
+            if count != vectors:
+                raise ValueError(f"{count} {kind} placeholders in the prompts, but {vectors} {kind} vectors for them")
+        words = lm.model.get_input_embeddings()(prompts.token_ids.masked_fill(is_item | is_user, 0))
+        words = words.masked_scatter(is_item[..., None], item_soft.to(words.dtype))
+        embeddings: Tensor = words.masked_scatter(is_user[..., None], user_soft.to(words.dtype))
+        return embeddings
+
+    def hidden_states(self, prompts: Prompts, item_soft: Tensor, user_soft: Tensor) -> Tensor:
+        """The language model's last hidden states [b, l, w]."""
+        return self.language_model.hidden_states(self.embed(prompts, item_soft, user_soft), prompts.mask)
+
+    @torch.no_grad()
+    def encode_all(self, vectors: Tensor, users: bool = False, batch_size: int = 1024) -> Tensor:
+        """Query outputs [n, q, h] of CF vectors [n, d], without gradient, in batches."""
+        return torch.cat([self.qformer.encode(chunk, users=users) for chunk in vectors.split(batch_size)])

@@ -1,0 +1,207 @@
+"""params.yaml as typed sections, one per pipeline step. Nothing else in the project reads the file.
+
+Unknown keys, wrong types and impossible values are all reported together, in one `ConfigError`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from ilm.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class Section(BaseModel):
+    """One section of params.yaml: immutable, no unknown keys, no type coercion between strings and numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DataParams(Section):
+    """Where interactions and items come from (step `ingest`)."""
+
+    source: Literal["movielens-small", "folder"] = "movielens-small"
+    """`movielens-small` is built in; `folder` reads `interactions.*` and `items.*` from `folder`."""
+    folder: str = "data/raw"
+    """Folder with the user's own files (parquet, csv or jsonl); used by `source: folder`."""
+    interaction_columns: dict[str, str] = {}
+    """Our column name -> the name in the user's interactions file; unlisted columns keep their names."""
+    item_columns: dict[str, str] = {}
+    """Our column name -> the name in the user's items file; unlisted columns keep their names."""
+    max_quarantine_fraction: Fraction = 0.05
+    """Stop when more than this share of the rows of either table had to be set aside."""
+
+
+class ValidateParams(Section):
+    """The data contract at the gate (step `validate`)."""
+
+    min_users: PositiveInt = 50
+    min_items: PositiveInt = 50
+    min_interactions: PositiveInt = 1000
+    max_unknown_item_fraction: Fraction = 0.0
+    """Share of interactions whose item_id the items table does not know."""
+    earliest: str = "1990-01-01"
+    """ISO date (UTC); an earlier timestamp is impossible. A later one than a day from now always is."""
+
+
+class SplitParams(Section):
+    """How history is cut into train, valid and test (step `split`)."""
+
+    strategy: Literal["leave_one_out", "global_time"] = "leave_one_out"
+    """Last interaction of each user, or everything after one moment in time."""
+    min_user_interactions: Annotated[int, Field(ge=3)] = 5
+    min_item_interactions: PositiveInt = 5
+    """Users and items below these counts are dropped, repeatedly, until none is left (k-core)."""
+    valid_fraction: Fraction = 0.1
+    test_fraction: Fraction = 0.1
+    """Share of all interactions, by time; `global_time` only."""
+
+
+class CfParams(Section):
+    """Implicit-feedback matrix factorisation (step `cf`)."""
+
+    factors: PositiveInt = 64
+    regularization: PositiveFloat = 0.05
+    alpha: PositiveFloat = 10.0
+    """Confidence of an observed interaction is 1 + alpha (Hu, Koren, Volinsky 2008)."""
+    iterations: PositiveInt = 20
+    seed: Seed = 42
+
+
+class PairsParams(Section):
+    """Training pairs and recommendation examples (step `pairs`)."""
+
+    window: PositiveInt = 2
+    """Items at most this many positions apart in a user's history count as co-consumed."""
+    neighbours: PositiveInt = 10
+    """Co-consumed neighbours kept per item."""
+    max_history: PositiveInt = 20
+    """Items shown one by one in a prompt (OpenP5: 20)."""
+    max_profile: PositiveInt = 200
+    """Most recent items kept per example; all of them shape the user vector."""
+    straightforward_per_user: PositiveInt = 4
+    """Training examples per user for the task without a visible history."""
+    seed: Seed = 42
+
+
+class ModelParams(Section):
+    """The Q-Former and the two pretrained models around it (steps `pretrain` and `finetune`)."""
+
+    text_encoder: str = "all-minilm-l6-v2"
+    """Built-in name or a local folder of a BERT-like encoder; gives the Q-Former its start."""
+    llm: str = "smollm2-135m-instruct"
+    """Built-in name or a local folder of a causal language model; always frozen."""
+    layers: PositiveInt = 3
+    """Q-Former layers, taken from the bottom of the text encoder."""
+    queries: PositiveInt = 4
+    """Learned queries per item or user."""
+    cf_tokens: PositiveInt = 4
+    """Key/value tokens that one CF vector is expanded to; 1 is the paper's reading (degenerate attention)."""
+    cross_attention_every: PositiveInt = 1
+    """Cross-attention in every n-th layer, starting with the first."""
+    soft_tokens: PositiveInt = 1
+    """LLM positions per item or user; must divide `queries` (queries / soft_tokens are concatenated, then projected)."""
+
+    @model_validator(mode="after")
+    def _soft_tokens_divide_queries(self) -> "ModelParams":
+        if self.queries % self.soft_tokens:
+            raise ValueError(f"soft_tokens ({self.soft_tokens}) must divide queries ({self.queries})")
+        return self
+
+
+class PretrainParams(Section):
+    """Stage 1: Q-Former against item text and co-consumption (step `pretrain`)."""
+
+    recipe: Literal["none", "IT", "IT-II", "IT-UI", "IT-II-UI"] = "IT-II"
+    steps: PositiveInt = 200
+    batch_size: PositiveInt = 64
+    """Items per item-text step; all of them take part in the contrast."""
+    paired_rows: PositiveInt = 16
+    """Of these, how many also take part in matching and generation."""
+    interaction_batch_size: PositiveInt = 128
+    """Pairs per item-item or user-item step."""
+    interaction_every: PositiveInt = 2
+    """Every n-th step is an interaction step (item-item, user-item in turn)."""
+    learning_rate: PositiveFloat = 5e-4
+    warmup: PositiveInt = 20
+    max_text_tokens: Annotated[int, Field(ge=8, le=512)] = 24
+    held_out_fraction: Fraction = 0.1
+    """Share of items kept out of stage 1 for the held-out loss."""
+    checkpoint_every: PositiveInt = 50
+    seed: Seed = 42
+
+
+class FinetuneParams(Section):
+    """Stage 2: Q-Former, adapter and retrieval head in front of the frozen LLM (step `finetune`)."""
+
+    steps: PositiveInt = 300
+    batch_size: PositiveInt = 16
+    """Prompts per step."""
+    learning_rate: PositiveFloat = 1e-3
+    qformer_learning_rate: PositiveFloat = 1e-4
+    warmup: PositiveInt = 30
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
+    sequential_weight: PositiveInt = 3
+    straightforward_weight: PositiveInt = 1
+    """Share of the steps given to each task."""
+    language_loss_weight: Annotated[float, Field(ge=0.0)] = 0.1
+    """Weight of the language-model loss on the answer's title, beside the retrieval loss."""
+    max_answer_tokens: PositiveInt = 12
+    item_embedding: bool = True
+    """A learned part per item in the retrieval table, beside the part that the Q-Former gives."""
+    checkpoint_every: PositiveInt = 50
+    seed: Seed = 42
+
+
+class EvaluateParams(Section):
+    """Full-catalogue evaluation (step `evaluate`)."""
+
+    batch_size: PositiveInt = 32
+    bootstrap_samples: Annotated[int, Field(ge=100)] = 2000
+    seed: Seed = 42
+
+
+class RegistryParams(Section):
+    """Where a finished model is registered."""
+
+    model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "ilm"
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    data: DataParams = DataParams()
+    validate_: ValidateParams = Field(default=ValidateParams(), alias="validate")
+    split: SplitParams = SplitParams()
+    cf: CfParams = CfParams()
+    pairs: PairsParams = PairsParams()
+    model: ModelParams = ModelParams()
+    pretrain: PretrainParams = PretrainParams()
+    finetune: FinetuneParams = FinetuneParams()
+    evaluate: EvaluateParams = EvaluateParams()
+    registry: RegistryParams = RegistryParams()
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and check the settings.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or has unknown keys or wrong values (all listed at once).
+    """
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: not found. Run from the project's root folder, where params.yaml lies.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as YAML ({' '.join(str(error).split())}). Mend the syntax.") from None
+    try:
+        return Params.model_validate(raw or {})
+    except ValidationError as error:
+        lines = [f"  {'.'.join(str(part) for part in e['loc']) or 'file'}: {e['msg']}" for e in error.errors()]
+        count = f"{len(lines)} setting{'s are' if len(lines) > 1 else ' is'} wrong"
+        raise ConfigError(f"{path}: {count}; see docs/settings.md.\n" + "\n".join(lines)) from None

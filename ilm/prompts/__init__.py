@@ -1,0 +1,1 @@
+"""Recommendation tasks as prompts: templates, and their rendering to token batches."""

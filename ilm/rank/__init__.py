@@ -1,0 +1,1 @@
+"""Ranking the whole catalogue with a trained Item-Language Model."""

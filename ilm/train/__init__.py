@@ -1,0 +1,1 @@
+"""Training: one loop, its checkpoints, stage 1 and stage 2."""

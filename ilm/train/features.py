@@ -1,0 +1,63 @@
+"""The pipeline's Parquet features as arrays for training; pyarrow and numpy only, so that a bare GPU machine can read them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ilm.errors import ArtifactError
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Recommendation examples of one task and split: parallel `histories` (oldest first) and `targets` [m]."""
+
+    histories: list[NDArray[np.int32]]
+    targets: NDArray[np.int32]
+
+
+def read_examples(path: Path, task: str, split: str) -> Examples:
+    """Examples of one task ("sequential", "straightforward") and split ("train", "valid", "test")."""
+    table = _read(path, ["task", "split", "history", "target"])
+    table = table.filter(pc.and_(pc.equal(table["task"], task), pc.equal(table["split"], split)))
+    history = table["history"].combine_chunks()
+    values = history.flatten().to_numpy(zero_copy_only=False).astype(np.int32)
+    ends = np.cumsum(pc.list_value_length(history).to_numpy(zero_copy_only=False))
+    return Examples(np.split(values, ends[:-1]) if len(ends) else [], _integers(table, "target"))
+
+
+def read_pairs(path: Path, left: str, right: str) -> NDArray[np.int32]:
+    """Two index columns as [m, 2]."""
+    table = _read(path, [left, right])
+    return np.stack([_integers(table, left), _integers(table, right)], axis=1)
+
+
+def read_item_texts(path: Path) -> tuple[NDArray[np.int32], list[str]]:
+    """Item index [m] and text of every item-text pair."""
+    table = _read(path, ["item_index", "text"])
+    return _integers(table, "item_index"), table["text"].to_pylist()
+
+
+def read_titles(path: Path) -> list[str]:
+    """Titles of the whole catalogue, by item index."""
+    table = _read(path, ["item_index", "title"])
+    if not np.array_equal(_integers(table, "item_index"), np.arange(len(table))):
+        raise ArtifactError(f"{path}: item_index is not 0..{len(table) - 1} in order. Run the split step again.")
+    titles: list[str] = table["title"].to_pylist()
+    return titles
+
+
+def _read(path: Path, columns: list[str]) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=columns)
+    except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise ArtifactError(f"{path}: not readable ({error}). Run the step that writes it: `dvc repro`.") from None
+
+
+def _integers(table: pa.Table, column: str) -> NDArray[np.int32]:
+    values: NDArray[np.int32] = table[column].to_numpy().astype(np.int32)
+    return values

@@ -1,0 +1,38 @@
+"""Where every artifact lies, relative to the project's root. dvc.yaml names the same paths; a test holds them together."""
+
+from pathlib import Path
+
+INTERIM = Path("data/interim")
+INTERACTIONS = INTERIM / "interactions.parquet"
+ITEMS = INTERIM / "items.parquet"
+QUARANTINE = INTERIM / "quarantine.parquet"
+VALIDATION = INTERIM / "validation.json"
+VALIDATION_PAGE = Path("reports/validation.html")
+
+PREVIOUS = Path("data/previous")
+"""Id maps of an earlier generation, if any; an input, so that an id keeps its index for ever."""
+
+FEATURES = Path("data/features")
+USER_IDS = FEATURES / "user_ids.parquet"
+ITEM_IDS = FEATURES / "item_ids.parquet"
+CATALOGUE = FEATURES / "catalogue.parquet"
+SEQUENCES = FEATURES / "sequences.parquet"
+CF_FACTORS = FEATURES / "cf.safetensors"
+ITEM_TEXT_PAIRS = FEATURES / "item_text.parquet"
+ITEM_ITEM_PAIRS = FEATURES / "item_item.parquet"
+USER_ITEM_PAIRS = FEATURES / "user_item.parquet"
+EXAMPLES = FEATURES / "examples.parquet"
+
+MODELS = Path("data/models")
+PRETRAINED = MODELS / "qformer"
+FINETUNED = MODELS / "ilm"
+
+EVALUATION = Path("data/evaluation")
+SCORES = EVALUATION / "scores.parquet"
+METRICS = Path("reports/metrics.json")
+REPORT = Path("reports/report.html")
+COST = Path("reports/cost")
+"""One small JSON per step: seconds, peak memory, MLflow run."""
+
+CHECKPOINTS = Path(".checkpoints")
+"""Training state of unfinished runs; outside DVC, which would delete it before a step starts."""

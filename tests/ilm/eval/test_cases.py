@@ -1,0 +1,65 @@
+"""Test cases read from the examples and the sequences."""
+
+import polars as pl
+import pytest
+
+from ilm.errors import DataError
+from ilm.eval.cases import held_out_cases
+
+SEQUENCES = pl.DataFrame(
+    [
+        (u, p, i, part)
+        for u, items in ((0, [4, 2, 9, 1, 3]), (2, [5, 6, 7]))
+        for p, (i, part) in enumerate(zip(items, ["train"] * (len(items) - 2) + ["valid", "test"], strict=True))
+    ],
+    schema={"user_index": pl.Int32, "position": pl.Int32, "item_index": pl.Int32, "part": pl.String},
+    orient="row",
+)
+
+
+def make_examples(*rows: tuple[str, str, int, list[int], int]) -> pl.DataFrame:
+    schema = {"task": pl.String, "split": pl.String, "user_index": pl.Int32, "history": pl.List(pl.Int32)}
+    return pl.DataFrame(rows, schema={**schema, "target": pl.Int32}, orient="row")
+
+
+EXAMPLES = make_examples(
+    ("sequential", "test", 2, [6], 7),
+    ("sequential", "test", 0, [9, 1], 3),
+    ("sequential", "valid", 0, [9], 1),
+    ("straightforward", "test", 0, [9, 1], 3),
+)
+
+
+def test_cases_hold_the_shown_history_and_everything_seen() -> None:
+    cases = held_out_cases(EXAMPLES, SEQUENCES, "sequential")
+    assert cases.user_index.tolist() == [0, 2]
+    assert cases.targets.tolist() == [3, 7]
+    assert [history.tolist() for history in cases.histories] == [[9, 1], [6]]
+    assert [items.tolist() for items in cases.seen] == [[4, 2, 9, 1], [5, 6]]
+
+
+def test_a_later_test_item_is_not_seen() -> None:
+    """With a split by time a user may have several test items; the first is the target, the rest the future."""
+    later = pl.DataFrame({"user_index": [0], "position": [5], "item_index": [8], "part": ["test"]}, SEQUENCES.schema)
+    cases = held_out_cases(EXAMPLES, pl.concat([SEQUENCES, later]), "sequential")
+    assert cases.seen[0].tolist() == [4, 2, 9, 1]
+
+
+def test_only_the_task_asked_for_is_taken() -> None:
+    assert held_out_cases(EXAMPLES, SEQUENCES, "straightforward").user_index.tolist() == [0]
+
+
+def test_no_test_example_is_refused() -> None:
+    with pytest.raises(DataError, match="no test example of task 'sequential'"):
+        held_out_cases(EXAMPLES.filter(pl.col("split") != "test"), SEQUENCES, "sequential")
+
+
+def test_two_test_examples_of_a_user_are_refused() -> None:
+    with pytest.raises(DataError, match="two test examples"):
+        held_out_cases(pl.concat([EXAMPLES, EXAMPLES]), SEQUENCES, "sequential")
+
+
+@pytest.mark.parametrize("row", [("sequential", "test", 0, [9, 1], 4), ("sequential", "test", 1, [9, 1], 3)])
+def test_target_that_the_sequences_do_not_hold_out_is_refused(row: tuple) -> None:
+    with pytest.raises(DataError, match="not the users' first test items"):
+        held_out_cases(make_examples(row), SEQUENCES, "sequential")

@@ -1,0 +1,91 @@
+"""The bridge into the frozen language model, and the retrieval head."""
+
+import numpy as np
+import pytest
+import torch
+
+from ilm.model.ilm import Adapter, RetrievalHead
+from ilm.prompts.rendering import render
+from tests.ilm.train.conftest import build_ilm
+from tests.tiny import save_language_model
+
+
+@pytest.fixture(scope="module", params=[1, 2])
+def ilm(request, tmp_path_factory):
+    return build_ilm(save_language_model(tmp_path_factory.mktemp("lm") / "tiny"), soft_tokens=request.param)
+
+
+def rendered_batch(ilm, histories):
+    soft = ilm.adapter.soft_tokens
+    return render(ilm.language_model, ["a {history} {user}:"] * len(histories), histories, torch.zeros(len(histories), 4), soft)
+
+
+def test_soft_tokens_fill_the_placeholders_in_order_and_words_stay_words(ilm):
+    rendered = rendered_batch(ilm, [np.array([3, 1], np.int32), np.array([2], np.int32)])
+    soft = ilm.adapter.soft_tokens
+    items, users = torch.randn(3, soft, 16), torch.randn(2, soft, 16)
+    embedded = ilm.embed(rendered.prompts, items, users)
+    ids, lm = rendered.prompts.token_ids, ilm.language_model
+    assert torch.equal(embedded[ids == lm.item_id], items.flatten(0, 1))
+    assert torch.equal(embedded[ids == lm.user_id], users.flatten(0, 1))
+    is_word = (ids != lm.item_id) & (ids != lm.user_id)
+    assert torch.equal(embedded[is_word], lm.model.get_input_embeddings()(ids[is_word]))
+
+
+def test_wrong_number_of_vectors_is_refused(ilm):
+    rendered = rendered_batch(ilm, [np.array([3, 1], np.int32)])
+    soft = ilm.adapter.soft_tokens
+    with pytest.raises(ValueError, match="item placeholders"):
+        ilm.embed(rendered.prompts, torch.randn(1, soft, 16), torch.randn(1, soft, 16))
+    with pytest.raises(ValueError, match="user placeholders"):
+        ilm.embed(rendered.prompts, torch.randn(2, soft, 16), torch.randn(2, soft, 16))
+
+
+def test_a_prompt_means_the_same_alone_and_beside_a_longer_one(ilm):
+    histories = [np.array([3], np.int32), np.array([5, 6, 7, 8], np.int32)]
+    soft = ilm.adapter.soft_tokens
+    items, users = torch.randn(5, soft, 16), torch.randn(2, soft, 16)
+    together, alone = rendered_batch(ilm, histories), rendered_batch(ilm, histories[:1])
+    both = ilm.hidden_states(together.prompts, items, users)[0, together.answer[0]]
+    single = ilm.hidden_states(alone.prompts, items[:1], users[:1])[0, alone.answer[0]]
+    torch.testing.assert_close(both, single, atol=1e-5, rtol=0)
+
+
+def test_adapter_starts_at_the_scale_of_the_word_embeddings():
+    torch.manual_seed(0)
+    adapter = Adapter(queries=4, hidden=64, soft_tokens=2, width=128, scale=0.13)
+    queries = torch.nn.functional.layer_norm(torch.randn(200, 4, 64), (64,))
+    assert adapter(queries).std().item() == pytest.approx(0.13, rel=0.05)
+
+
+def test_each_soft_token_projects_its_own_group_of_queries():
+    adapter = Adapter(queries=4, hidden=3, soft_tokens=2, width=5, scale=1.0)
+    queries = torch.randn(1, 4, 3)
+    changed = queries.clone()
+    changed[0, 3] += 1
+    first, second = adapter(queries), adapter(changed)
+    assert torch.equal(first[0, 0], second[0, 0])
+    assert not torch.equal(first[0, 1], second[0, 1])
+
+
+def test_head_scores_are_scaled_dot_products_plus_bias():
+    torch.manual_seed(0)
+    head = RetrievalHead(width=16, queries=2, hidden=8, items=3, item_embedding=True)
+    torch.nn.init.normal_(head.item_bias)
+    torch.nn.init.normal_(head.item_embedding)
+    states, item_queries = torch.randn(2, 16), torch.randn(3, 2, 8)
+    table = head.table(item_queries)
+    expected = [
+        [(head.answer_projection(s) * t).sum() / 16 + b for t, b in zip(table, head.item_bias, strict=True)] for s in states
+    ]  # fmt: skip
+    torch.testing.assert_close(head(states, table), torch.tensor(expected), atol=1e-5, rtol=1e-4)
+
+
+def test_head_without_item_embedding_has_nothing_per_item():
+    head = RetrievalHead(width=16, queries=2, hidden=8, items=3, item_embedding=False)
+    assert not any(3 in parameter.shape for parameter in head.parameters())
+
+
+def test_state_dict_never_holds_the_language_model(ilm):
+    held = sum(tensor.numel() for tensor in ilm.state_dict().values())
+    assert held == sum(p.numel() for part in (ilm.qformer, ilm.adapter, ilm.head) for p in part.state_dict().values())
