@@ -27,9 +27,11 @@ def train(
     Example: ilm train --bootstrap
     """
     from flows.summary import print_summary
+    from ilm.params import load_params
     from tasks.environment import use_project
 
     project = Path.cwd()
+    load_params(project / "params.yaml")  # a mistake in it is said at once, not after Prefect has started
     use_project(project)  # before prefect is imported: it reads its settings then
     from flows.train import run
 

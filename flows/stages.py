@@ -31,7 +31,8 @@ def run_stage(name: str, project: Path) -> bool:
     Raises:
         IlmError: the stage failed; it has said why.
     """
-    started = datetime.now(UTC).replace(microsecond=0)
+    cost_file = project / COST / f"{name}.json"
+    before, started = _read(cost_file), datetime.now(UTC).replace(microsecond=0)
     child = subprocess.Popen(
         [sys.executable, "-c", DVC, "dvc", "repro", "--single-item", name],
         cwd=project,
@@ -46,12 +47,17 @@ def run_stage(name: str, project: Path) -> bool:
         raise
     if code != 0:
         raise IlmError(f"step '{name}' failed; its message is above. Mend the cause, then run `ilm train` again.")
-    return datetime.fromisoformat(read_json(project / COST / f"{name}.json")["finished_at"]) >= started
+    # A file that DVC brought back from its cache has changed too, but tells of an earlier run.
+    return _read(cost_file) != before and datetime.fromisoformat(read_json(cost_file)["finished_at"]) >= started
 
 
 def stage_environment() -> dict[str, str]:
     """This process's environment, with the `python` of its own interpreter first in PATH: dvc.yaml says `python -m`."""
     return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+
+
+def _read(file: Path) -> bytes | None:
+    return file.read_bytes() if file.exists() else None
 
 
 _libc = ctypes.CDLL(None)  # loaded before the fork: between fork and exec nothing may be imported

@@ -17,8 +17,10 @@ def print_summary(project: Path, version: str, champion: str | None) -> None:
     """
     from rich.console import Console
 
-    console = Console(highlight=False)
-    console.print(metrics_table(read_json(project / paths.METRICS)))
+    metrics = read_json(project / paths.METRICS)
+    data = metrics["data"]
+    print(f"Next item, {data['users']:,} users, {data['items']:,} items, items seen before left out")
+    Console(highlight=False).print(metrics_table(metrics))
     print(f"report    {project / paths.REPORT}")
     print(champion_line(version, champion))
     print("try next")
@@ -39,10 +41,7 @@ def metrics_table(metrics: dict[str, Any]) -> Any:
     """A rich table of the sequential task, items seen before left out of the ranking."""
     from rich.table import Table
 
-    data = metrics["data"]
-    table = Table(
-        title=f"Next item, {data['users']:,} users, {data['items']:,} items, seen items filtered", title_justify="left"
-    )
+    table = Table()
     table.add_column("system")
     for label in METRICS.values():
         table.add_column(label, justify="right")

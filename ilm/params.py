@@ -40,8 +40,11 @@ class ValidateParams(Section):
     """The data contract at the gate (step `validate`)."""
 
     min_users: PositiveInt = 50
+    """Fewer stop the run."""
     min_items: PositiveInt = 50
+    """Fewer stop the run."""
     min_interactions: PositiveInt = 1000
+    """Fewer stop the run."""
     max_unknown_item_fraction: Fraction = 0.0
     """Share of interactions whose item_id the items table does not know."""
     earliest: str = "1990-01-01"
@@ -54,21 +57,26 @@ class SplitParams(Section):
     strategy: Literal["leave_one_out", "global_time"] = "leave_one_out"
     """Last interaction of each user, or everything after one moment in time."""
     min_user_interactions: Annotated[int, Field(ge=3)] = 5
+    """Users with fewer are dropped; see the next setting."""
     min_item_interactions: PositiveInt = 5
     """Users and items below these counts are dropped, repeatedly, until none is left (k-core)."""
     valid_fraction: Fraction = 0.1
+    """As the next setting, for the part before the test part."""
     test_fraction: Fraction = 0.1
-    """Share of all interactions, by time; `global_time` only."""
+    """Share of all interactions, the latest ones; `global_time` only."""
 
 
 class CfParams(Section):
     """Implicit-feedback matrix factorisation (step `cf`)."""
 
     factors: PositiveInt = 64
+    """Length of an item's or user's vector."""
     regularization: PositiveFloat = 0.05
+    """Weight of the squared length of all vectors."""
     alpha: PositiveFloat = 10.0
     """Confidence of an observed interaction is 1 + alpha (Hu, Koren, Volinsky 2008)."""
     iterations: PositiveInt = 20
+    """Alternations between users and items."""
     seed: Seed = 42
 
 
@@ -150,7 +158,10 @@ class FinetuneParams(Section):
     """Share of the steps given to each task."""
     language_loss_weight: Annotated[float, Field(ge=0.0)] = 0.1
     """Weight of the language-model loss on the answer's title, beside the retrieval loss."""
+    language_every: PositiveInt = 2
+    """Every n-th step has that loss: a title adds a third to a prompt's length."""
     max_answer_tokens: PositiveInt = 12
+    """Tokens of a title that are spelled out."""
     item_embedding: bool = True
     """A learned part per item in the retrieval table, beside the part that the Q-Former gives."""
     checkpoint_every: PositiveInt = 50

@@ -8,7 +8,7 @@ from tasks.step import Step, main
 
 
 def run(step: Step) -> None:
-    """Score every test case with every system. Baselines see a user's whole history, the ILM what it was trained to see.
+    """Score every test case with every system. Baselines see a user's whole history, the ILM what it trained on.
 
     Raises:
         DataError: no test cases, or examples, sequences and catalogue are of different runs.

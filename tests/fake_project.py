@@ -166,9 +166,9 @@ def run(project: Path, *words: str, **environment: str) -> "subprocess.Completed
 
 
 def start(project: Path, *words: str) -> "subprocess.Popen[bytes]":
-    """As `run`, but do not wait; output is dropped."""
+    """As `run`, but do not wait; what it prints can be read, errors are dropped."""
     return subprocess.Popen(
-        [sys.executable, *words], cwd=project, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, *words], cwd=project, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
 
 

@@ -103,11 +103,10 @@ def curves(history: Sequence[Mapping[str, float]], name: str) -> str:
 
 
 def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over a centred window of about a twentieth of the curve, narrower at its ends."""
-    half = len(values) // 40
+    """Mean over a centred window of about a twentieth of the curve, cut off at its ends."""
+    half, places = len(values) // 40, np.arange(len(values))
     sums = np.concatenate([[0.0], np.cumsum(values)])
-    reach = np.minimum(half, np.minimum(np.arange(len(values)), np.arange(len(values))[::-1]))
-    first, last = np.arange(len(values)) - reach, np.arange(len(values)) + reach + 1
+    first, last = np.maximum(places - half, 0), np.minimum(places + half + 1, len(values))
     smoothed: NDArray[np.float64] = (sums[last] - sums[first]) / (last - first)
     return smoothed
 

@@ -107,10 +107,12 @@ def _best(systems: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
 
 def _conclusion(subject: str, test: PairedTest) -> str:
     p_value = "p < 0.001" if test.p_value < 0.001 else f"p = {test.p_value:.3f}"
+    confidence = f"percentage points with 95\N{NO-BREAK SPACE}% confidence ({p_value})."
     if test.verdict == "no proven difference":
-        return f"No proven difference: {_signed(test.low)} to {_signed(test.high)} with 95 % confidence ({p_value})."
+        low, high = _signed(100 * test.low, 1), _signed(100 * test.high, 1)
+        return f"No proven difference: {low} to {high} {confidence}"
     least, most = sorted((abs(test.low), abs(test.high)))
-    return f"{subject} is {test.verdict} by {least:.4f} to {most:.4f} with 95 % confidence ({p_value})."
+    return f"{subject} is {test.verdict} by {100 * least:.1f} to {100 * most:.1f} {confidence}"
 
 
 def _signed(value: float, digits: int = 4) -> str:

@@ -25,7 +25,7 @@ Rankings = Mapping[str, Mapping[str, Ranking]]
 
 
 def score_table(rankings: Rankings, cases: Mapping[str, Cases]) -> "pl.DataFrame":
-    """One row per system, task and user, in this order: system, task, user_index, target, rank_filtered, rank_unfiltered."""
+    """Columns system, task, user_index, target, rank_filtered, rank_unfiltered; sorted by the first three."""
     import polars as pl
 
     parts = [

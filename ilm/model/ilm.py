@@ -34,14 +34,12 @@ class Prompts:
 
 class Adapter(nn.Module):
     """Linear map from query outputs [n, q, h] to LLM inputs [n, s, w]: each of the s soft tokens is a projection of
-    q / s neighbouring queries. Starts at the scale of the word embeddings (the Q-Former ends in a LayerNorm)."""
+    q / s neighbouring queries."""
 
-    def __init__(self, queries: int, hidden: int, soft_tokens: int, width: int, scale: float) -> None:
+    def __init__(self, queries: int, hidden: int, soft_tokens: int, width: int) -> None:
         super().__init__()
         self.soft_tokens, self.inputs = soft_tokens, queries // soft_tokens * hidden
         self.projection = nn.Linear(self.inputs, width)
-        nn.init.normal_(self.projection.weight, std=scale * self.inputs**-0.5)
-        nn.init.zeros_(self.projection.bias)
 
     def forward(self, queries: Tensor) -> Tensor:
         """[n, q, h] -> [n, s, w]."""
@@ -53,11 +51,15 @@ class RetrievalHead(nn.Module):
     """Scores of all items at answer positions: <projected hidden state, item vector> / sqrt(e) + item bias.
 
     An item's vector is a projection of its query outputs plus, with `item_embedding`, a learned part of its own.
+    Hidden states are standardised feature by feature with fixed statistics (`calibrate`): in a language model's last
+    layer a few features are so large that a LayerNorm would leave nothing of the others.
     """
 
     def __init__(self, width: int, queries: int, hidden: int, items: int, item_embedding: bool) -> None:
         super().__init__()
-        self.answer_projection = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, HEAD_WIDTH))
+        self.register_buffer("state_mean", torch.zeros(width))
+        self.register_buffer("state_deviation", torch.ones(width))
+        self.answer_projection = nn.Linear(width, HEAD_WIDTH)
         self.item_projection = nn.Linear(queries * hidden, HEAD_WIDTH)
         self.item_embedding = nn.Parameter(torch.zeros(items, HEAD_WIDTH)) if item_embedding else None
         self.item_bias = nn.Parameter(torch.zeros(items)) if item_embedding else None
@@ -69,7 +71,8 @@ class RetrievalHead(nn.Module):
 
     def forward(self, states: Tensor, table: Tensor) -> Tensor:
         """Scores [m, n] of all items for hidden states [m, w]."""
-        scores: Tensor = self.answer_projection(states) @ table.T * HEAD_WIDTH**-0.5
+        standard = (states - self.state_mean) / self.state_deviation
+        scores: Tensor = self.answer_projection(standard) @ table.T * HEAD_WIDTH**-0.5
         return scores if self.item_bias is None else scores + self.item_bias
 
 
@@ -98,13 +101,31 @@ class ItemLanguageModel(nn.Module):
         queries, hidden = qformer_config.queries, qformer_config.hidden
         self._outside_state = (language_model,)
         self.qformer = QFormer(qformer_config, text=False)
-        self.adapter = Adapter(queries, hidden, soft_tokens, language_model.width, language_model.embedding_scale)
+        self.adapter = Adapter(queries, hidden, soft_tokens, language_model.width)
         self.head = RetrievalHead(language_model.width, queries, hidden, items, item_embedding)
 
     @property
     def language_model(self) -> LanguageModel:
         """The frozen language model."""
         return self._outside_state[0]
+
+    @torch.no_grad()
+    def calibrate_items(self, item_factors: Tensor) -> None:
+        """Start adapter and item table where items differ: centred over the catalogue [n, d], soft tokens at the scale
+        of the word embeddings, item vectors at unit scale.
+
+        Half of a pretrained Q-Former's output is the same for all items; left in, it drowns what tells them apart.
+        """
+        item_queries = self.encode_all(item_factors)
+        _calibrate(self.adapter.projection, self.adapter(item_queries), self.language_model.embedding_scale)
+        _calibrate(self.head.item_projection, self.head.item_projection(item_queries.flatten(1)), 1.0)
+
+    @torch.no_grad()
+    def calibrate_states(self, states: Tensor) -> None:
+        """Fix the statistics by which the head standardises hidden states, from a sample [m, w] of answer positions."""
+        assert isinstance(self.head.state_mean, Tensor) and isinstance(self.head.state_deviation, Tensor)
+        self.head.state_mean.copy_(states.mean(dim=0))
+        self.head.state_deviation.copy_(states.std(dim=0).clamp_min(1e-6))
 
     def embed(self, prompts: Prompts, item_soft: Tensor, user_soft: Tensor) -> Tensor:
         """Input embeddings [b, l, w]: word embeddings, with soft tokens scattered into the placeholders.
@@ -136,3 +157,11 @@ class ItemLanguageModel(nn.Module):
     def encode_all(self, vectors: Tensor, users: bool = False, batch_size: int = 1024) -> Tensor:
         """Query outputs [n, q, h] of CF vectors [n, d], without gradient, in batches."""
         return torch.cat([self.qformer.encode(chunk, users=users) for chunk in vectors.split(batch_size)])
+
+
+def _calibrate(linear: nn.Linear, outputs: Tensor, scale: float) -> None:
+    """Shift and scale a linear layer so that `outputs` [..., w], which it just gave, would be centred, of RMS `scale`."""
+    mean = outputs.flatten(0, -2).mean(dim=0)
+    factor = scale / (outputs - mean).square().mean().sqrt()
+    linear.weight.mul_(factor)
+    linear.bias.copy_((linear.bias - mean) * factor)

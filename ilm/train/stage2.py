@@ -26,6 +26,9 @@ from ilm.train.loop import Losses, Schedule, epoch_batch, optimizer_for, step_ge
 if TYPE_CHECKING:
     from ilm.params import FinetuneParams
 
+SAMPLE = 64
+"""Prompts of each task from which the head's statistics are taken."""
+
 
 @dataclass(frozen=True)
 class Stage2Data:
@@ -72,28 +75,47 @@ class Stage2:
         rows = epoch_batch(len(examples.targets), self.params.batch_size, turn, self.params.seed)
         histories = [examples.histories[row][-self.data.max_history :] for row in rows]
         targets = torch.from_numpy(examples.targets[rows]).long()
-        rendered = self._render(task, rows, histories, step)
-
-        shown, place = rendered.prompts.items.unique(return_inverse=True)
-        item_soft = model.adapter(model.qformer.encode(self.item_factors[shown]))[place]
-        user_soft = model.adapter(model.qformer.encode(rendered.prompts.users, users=True))
-        states = model.hidden_states(rendered.prompts, item_soft, user_soft)
-
+        rendered, states = self._forward(task, rows, histories, step)
         assert self.item_queries is not None
         table = model.head.table(self.item_queries)
-        answer_states = states[torch.arange(len(rows)), rendered.answer]
-        losses = {"answer": F.cross_entropy(model.head(answer_states, table), targets)}
-        if len(shown):
+        losses = {"answer": F.cross_entropy(model.head(_at_answers(states, rendered), table), targets)}
+        if task == "sequential":
             following = [torch.from_numpy(np.append(history[1:], -1)) for history in histories]
             for history_targets, target in zip(following, targets, strict=True):
                 history_targets[-1] = target
             dense = self._behind_items(states, rendered)
             losses["history"] = F.cross_entropy(model.head(dense, table), torch.cat(following).long())
-        if self.params.language_loss_weight:
+        if self._spells_titles(step):
             losses["language"] = self._language_loss(states, rendered)
         weights = {"language": self.params.language_loss_weight}
         loss = torch.stack([weights.get(name, 1.0) * value for name, value in losses.items()]).sum()
         return {"loss": loss} | {f"{task}_{name}": value.detach() for name, value in losses.items()}
+
+    def _spells_titles(self, step: int) -> bool:
+        """Titles add a third to a prompt's length, so not every step has them."""
+        every = self.params.language_every
+        return self.params.language_loss_weight > 0 and step % every == every - 1
+
+    @torch.no_grad()
+    def sample_states(self) -> Tensor:
+        """Hidden states [m, w] of one batch of each task, at all positions that the head is asked about."""
+        samples = []
+        for task, examples in self.data.examples.items():
+            rows = epoch_batch(len(examples.targets), SAMPLE, 0, self.params.seed)
+            histories = [examples.histories[row][-self.data.max_history :] for row in rows]
+            rendered, states = self._forward(task, rows, histories, step=0)
+            samples += [_at_answers(states, rendered), self._behind_items(states, rendered)]
+        return torch.cat(samples)
+
+    def _forward(
+        self, task: str, rows: NDArray[np.int64], histories: list[NDArray[np.int32]], step: int
+    ) -> tuple[Rendered, Tensor]:
+        """Render prompts and run the language model on them; an item that occurs often is encoded once."""
+        model, rendered = self.model, self._render(task, rows, histories, step)
+        shown, place = rendered.prompts.items.unique(return_inverse=True)
+        item_soft = model.adapter(model.qformer.encode(self.item_factors[shown]))[place]
+        user_soft = model.adapter(model.qformer.encode(rendered.prompts.users, users=True))
+        return rendered, model.hidden_states(rendered.prompts, item_soft, user_soft)
 
     def _render(self, task: str, rows: NDArray[np.int64], histories: list[NDArray[np.int32]], step: int) -> Rendered:
         generator = step_generator(self.params.seed, step)
@@ -105,7 +127,7 @@ class Stage2:
             histories,
             self.users[task][torch.from_numpy(rows)],
             self.model.adapter.soft_tokens,
-            titles if self.params.language_loss_weight else None,
+            titles if self._spells_titles(step) else None,
         )
 
     def _behind_items(self, states: Tensor, rendered: Rendered) -> Tensor:
@@ -121,6 +143,11 @@ class Stage2:
         return F.cross_entropy(logits, following)
 
 
+def _at_answers(states: Tensor, rendered: Rendered) -> Tensor:
+    """Hidden states [b, w] at the prompts' ends."""
+    return states[torch.arange(len(states)), rendered.answer]
+
+
 def finetune(
     model: ItemLanguageModel,
     data: Stage2Data,
@@ -129,6 +156,9 @@ def finetune(
     log: Callable[[dict[str, float], int], None] | None = None,
 ) -> list[dict[str, float]]:
     """Train `model` in place; returns one record of losses per step."""
+    stage = Stage2(model, data, params)
+    model.calibrate_items(stage.item_factors)
+    model.calibrate_states(stage.sample_states())
     _start_at_popularity(model, data)
     optimizer = optimizer_for(
         [
@@ -139,7 +169,6 @@ def finetune(
         params.weight_decay,
     )
     schedule = Schedule(params.steps, params.warmup, params.checkpoint_every)
-    stage = Stage2(model, data, params)
     return train("stage2", model, optimizer, stage.losses, schedule, checkpoints, log)
 
 

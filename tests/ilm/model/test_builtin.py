@@ -35,7 +35,10 @@ def test_a_changed_file_in_the_cache_is_refused(monkeypatch, tmp_path):
     import transformers
 
     major = transformers.__version__.split(".")[0]
-    folder = builtin.cache_folder() / f"smollm2-135m-instruct-{builtin.BUILTIN['smollm2-135m-instruct'].sha256[:12]}-transformers{major}"
+    folder = (
+        builtin.cache_folder()
+        / f"smollm2-135m-instruct-{builtin.BUILTIN['smollm2-135m-instruct'].sha256[:12]}-transformers{major}"
+    )
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     write_json(folder / builtin.MANIFEST, {"config.json": "0" * 64})

@@ -17,7 +17,9 @@ def ilm(request, tmp_path_factory):
 
 def rendered_batch(ilm, histories):
     soft = ilm.adapter.soft_tokens
-    return render(ilm.language_model, ["a {history} {user}:"] * len(histories), histories, torch.zeros(len(histories), 4), soft)
+    return render(
+        ilm.language_model, ["a {history} {user}:"] * len(histories), histories, torch.zeros(len(histories), 4), soft
+    )
 
 
 def test_soft_tokens_fill_the_placeholders_in_order_and_words_stay_words(ilm):
@@ -51,15 +53,27 @@ def test_a_prompt_means_the_same_alone_and_beside_a_longer_one(ilm):
     torch.testing.assert_close(both, single, atol=1e-5, rtol=0)
 
 
-def test_adapter_starts_at_the_scale_of_the_word_embeddings():
+def test_soft_tokens_start_centred_at_the_scale_of_the_words_and_item_vectors_at_unit_scale(ilm):
     torch.manual_seed(0)
-    adapter = Adapter(queries=4, hidden=64, soft_tokens=2, width=128, scale=0.13)
-    queries = torch.nn.functional.layer_norm(torch.randn(200, 4, 64), (64,))
-    assert adapter(queries).std().item() == pytest.approx(0.13, rel=0.05)
+    factors = torch.randn(12, 4)
+    ilm.calibrate_items(factors)
+    queries = ilm.encode_all(factors)
+    soft, table = ilm.adapter(queries), ilm.head.item_projection(queries.flatten(1))
+    for values, scale in ((soft, ilm.language_model.embedding_scale), (table, 1.0)):
+        assert values.flatten(0, -2).mean(dim=0).abs().max().item() < 1e-4
+        assert values.square().mean().sqrt().item() == pytest.approx(scale, rel=1e-3)
+
+
+def test_head_sees_every_feature_of_a_hidden_state_at_unit_scale(ilm):
+    states = torch.randn(500, 16) * torch.logspace(-3, 3, 16) + 100
+    ilm.calibrate_states(states)
+    standard = (states - ilm.head.state_mean) / ilm.head.state_deviation
+    torch.testing.assert_close(standard.std(dim=0), torch.ones(16), atol=1e-3, rtol=0)
+    assert standard.mean(dim=0).abs().max().item() < 0.05
 
 
 def test_each_soft_token_projects_its_own_group_of_queries():
-    adapter = Adapter(queries=4, hidden=3, soft_tokens=2, width=5, scale=1.0)
+    adapter = Adapter(queries=4, hidden=3, soft_tokens=2, width=5)
     queries = torch.randn(1, 4, 3)
     changed = queries.clone()
     changed[0, 3] += 1
@@ -73,11 +87,12 @@ def test_head_scores_are_scaled_dot_products_plus_bias():
     head = RetrievalHead(width=16, queries=2, hidden=8, items=3, item_embedding=True)
     torch.nn.init.normal_(head.item_bias)
     torch.nn.init.normal_(head.item_embedding)
+    head.state_mean.fill_(3.0)
+    head.state_deviation.fill_(2.0)
     states, item_queries = torch.randn(2, 16), torch.randn(3, 2, 8)
     table = head.table(item_queries)
-    expected = [
-        [(head.answer_projection(s) * t).sum() / 16 + b for t, b in zip(table, head.item_bias, strict=True)] for s in states
-    ]  # fmt: skip
+    answers = [head.answer_projection((state - 3.0) / 2.0) for state in states]
+    expected = [[(a * t).sum() / 16 + b for t, b in zip(table, head.item_bias, strict=True)] for a in answers]
     torch.testing.assert_close(head(states, table), torch.tensor(expected), atol=1e-5, rtol=1e-4)
 
 

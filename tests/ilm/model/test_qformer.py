@@ -58,7 +58,9 @@ def as_transformers(qformer: QFormer) -> Blip2QFormerModel:
     return theirs.eval()
 
 
-def theirs_forward(qformer: QFormer, cf_tokens: torch.Tensor, token_ids: torch.Tensor | None, mask: torch.Tensor | None):
+def theirs_forward(
+    qformer: QFormer, cf_tokens: torch.Tensor, token_ids: torch.Tensor | None, mask: torch.Tensor | None
+):
     embeddings = qformer.query_tokens.expand(len(cf_tokens), -1, -1)
     if token_ids is not None:
         text = qformer.text_embeddings(token_ids)  # their model normalises queries and text together

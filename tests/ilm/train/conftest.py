@@ -91,7 +91,9 @@ def build_ilm(language_model_folder, soft_tokens=1):
     model = ItemLanguageModel(config, language_model, ITEMS, soft_tokens, item_embedding=True)
     for name, parameter in model.qformer.named_parameters():
         if "cross_attention" in name and parameter.ndim == 2:
-            torch.nn.init.normal_(parameter, std=0.25)  # 0.02 is for widths of hundreds: at 16 all items would look alike
+            torch.nn.init.normal_(
+                parameter, std=0.25
+            )  # 0.02 is for widths of hundreds: at 16 all items would look alike
     return model
 
 

@@ -36,7 +36,13 @@ def test_biases_and_norms_are_not_decayed():
 def test_a_loss_that_is_not_finite_stops_the_training():
     model = nn.Linear(1, 1)
     with pytest.raises(FloatingPointError, match="step 0"):
-        train("x", model, optimizer_for([(model, 0.1)]), lambda _: {"loss": model.weight.sum() * math.nan}, Schedule(1, 1, 1))
+        train(
+            "x",
+            model,
+            optimizer_for([(model, 0.1)]),
+            lambda _: {"loss": model.weight.sum() * math.nan},
+            Schedule(1, 1, 1),
+        )
 
 
 @pytest.fixture

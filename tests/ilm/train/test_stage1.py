@@ -51,7 +51,9 @@ def test_resumed_training_equals_the_uninterrupted_one(stage1_data, model_params
 def test_recipe_none_trains_nothing(stage1_data, model_params, pretrain_params):
     first, history = pretrain(stage1_data, model_params, pretrain_params.model_copy(update={"recipe": "none"}))
     assert history == []
-    assert torch.equal(first.query_tokens, pretrain(stage1_data, model_params, pretrain_params)[0].query_tokens) is False
+    assert (
+        torch.equal(first.query_tokens, pretrain(stage1_data, model_params, pretrain_params)[0].query_tokens) is False
+    )
 
 
 @pytest.mark.parametrize(

