@@ -23,10 +23,10 @@ LABELS = {
     "hr_at_10": "HR@10",
     "ndcg_at_5": "NDCG@5",
     "ndcg_at_10": "NDCG@10",
-    "head": "Head: popular target",
-    "tail": "Tail: other target",
-    "short": "Short history",
-    "long": "Long history",
+    "head": "popular item (head)",
+    "tail": "other item (tail)",
+    "short": "short",
+    "long": "long",
     "leave_one_out": "leave one out (last interaction of each user)",
     "global_time": "global time (everything after one moment)",
 }
@@ -40,7 +40,7 @@ def render(metrics: Mapping[str, Any], histories: Mapping[str, Sequence[Mapping[
     Args:
         metrics: content of metrics.json.
         histories: training stage -> its records {"step": …, "<loss>": …}; may be empty.
-        settings: text of params.yaml.
+        settings: all settings of the run, as YAML text.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,30 +87,27 @@ def test_changed_setting_reruns_only_its_step(copy: Path) -> None:
     assert re.findall(r"Running stage '(\w+)'", done.stdout) == ["evaluate"]
 
 
-def test_pyfunc_in_a_fresh_process_gives_what_the_command_line_gives(trained: Path) -> None:
-    import pyarrow.parquet as pq
-
-    user = pq.read_table(trained / "data/features/user_ids.parquet")["user_id"][0].as_py()
-    answers = json.loads(
-        run(trained, "-W", "ignore", "-c", PYFUNC, user, *HISTORY, MLFLOW_TRACKING_URI=store(trained)).stdout
-    )
+def test_pyfunc_in_a_fresh_process_gives_what_the_command_line_gives(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    user, _ = user_and_seen_items(trained)
+    store = f"sqlite:///{trained}/mlflow.db"
+    done = run(trained, "-c", PYFUNC, user, *HISTORY, MLFLOW_TRACKING_URI=store, PYTHONWARNINGS="ignore")
+    answers = json.loads(done.stdout)
     for row, words in enumerate((("--user", user), ("--history", *HISTORY))):
-        said = json.loads(ilm(trained, "recommend", *words, "-k", "10", "--json").stdout)
-        assert len(said) == 10
+        code, out, _ = command_line(trained, monkeypatch, capsys, "recommend", *words, "-k", "10", "--json")
+        said = json.loads(out)
+        assert (code, len(said)) == (0, 10)
         assert said == [{key: item[key] for key in said[0]} for item in answers if item["row"] == row]
 
 
-def test_recommendations_are_titles_that_the_user_has_not_seen(trained: Path) -> None:
-    import pyarrow.parquet as pq
-
-    features = trained / "data/features"
-    user = pq.read_table(features / "user_ids.parquet").to_pylist()[0]
-    catalogue = {row["item_index"]: row["item_id"] for row in pq.read_table(features / "catalogue.parquet").to_pylist()}
-    sequences = pq.read_table(features / "sequences.parquet").to_pylist()
-    seen = {catalogue[row["item_index"]] for row in sequences if row["user_index"] == user["user_index"]}
-    said = json.loads(ilm(trained, "recommend", "--user", user["user_id"], "--json").stdout)
+def test_recommendations_are_items_that_the_user_has_not_seen(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    user, seen = user_and_seen_items(trained)
+    _, out, _ = command_line(trained, monkeypatch, capsys, "recommend", "--user", user, "--json")
     assert seen
-    assert not {item["item_id"] for item in said} & seen
+    assert not {item["item_id"] for item in json.loads(out)} & seen
 
 
 @pytest.mark.parametrize(
@@ -120,11 +118,30 @@ def test_recommendations_are_titles_that_the_user_has_not_seen(trained: Path) ->
         (("promote", "99"), "no version 99"),
     ],
 )
-def test_mistake_gets_one_message_and_exit_code_2(trained: Path, words: tuple[str, ...], message: str) -> None:
-    done = ilm(trained, *words)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_mistake_gets_one_message_and_exit_code_2(
+    trained: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    message: str,
+) -> None:
+    code, _, err = command_line(trained, monkeypatch, capsys, *words)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_steps_and_registration_share_one_parent_run(trained: Path) -> None:
+    from flows.stages import STEPS
+    from tasks.tracking import Store
+
+    store = Store.open(trained)
+    found = {found.data.tags["ilm.step"]: found for found in store.client.search_runs([store.experiment_id])}
+    assert found.keys() == {"pipeline", "register", *STEPS}
+    parents = {found[name].data.tags["mlflow.parentRunId"] for name in ("register", *STEPS)}
+    assert parents == {found["pipeline"].info.run_id}
+    assert {each.info.status for each in found.values()} == {"FINISHED"}
 
 
 @pytest.mark.parametrize("start", [("-m", "flows.cli", "train"), ("-m", "tasks.cf")])
@@ -138,6 +155,29 @@ def test_all_wrong_settings_are_reported_at_once(copy: Path, start: tuple[str, .
     assert "Traceback" not in done.stderr
 
 
-def store(project: Path) -> str:
-    """What MLFLOW_TRACKING_URI must be outside the project's own commands."""
-    return f"sqlite:///{project}/mlflow.db"
+def command_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str
+) -> tuple[object, str, str]:
+    """Exit code, output and errors of `ilm`, in this process: torch is imported once for all tests."""
+    from flows import cli
+
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(sys, "argv", ["ilm", *words])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    printed = capsys.readouterr()
+    return ended.value.code, printed.out, printed.err
+
+
+def user_and_seen_items(project: Path) -> tuple[str, set[str]]:
+    """The first user's id, and the ids of all items in that user's log."""
+    import pyarrow.parquet as pq
+
+    features = project / "data/features"
+    user = pq.read_table(features / "user_ids.parquet").to_pylist()[0]
+    catalogue = {row["item_index"]: row["item_id"] for row in pq.read_table(features / "catalogue.parquet").to_pylist()}
+    sequences = pq.read_table(features / "sequences.parquet").to_pylist()
+    return user["user_id"], {
+        catalogue[row["item_index"]] for row in sequences if row["user_index"] == user["user_index"]
+    }

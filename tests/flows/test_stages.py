@@ -9,7 +9,10 @@ from ilm.errors import IlmError
 from tests.fake_project import run, start, step_process
 
 
-def test_stage_runs_once_and_is_then_up_to_date(project: Path) -> None:
+def test_stage_runs_once_and_is_then_up_to_date_though_no_environment_is_active(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
     assert stages.run_stage("ingest", project) is True
     assert stages.run_stage("ingest", project) is False
 
@@ -27,13 +30,6 @@ def test_what_dvc_itself_complains_of_is_shown(project: Path, capfd: pytest.Capt
     with pytest.raises(IlmError, match="step 'cf' failed"):
         stages.run_stage("cf", project)
     assert "data/interim/interactions.parquet" in capfd.readouterr().err
-
-
-def test_steps_use_this_interpreter_though_no_environment_is_active(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    assert stages.run_stage("ingest", project)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
