@@ -112,7 +112,7 @@ class ModelParams(Section):
     cross_attention_every: PositiveInt = 1
     """Cross-attention in every n-th layer, starting with the first."""
     soft_tokens: PositiveInt = 1
-    """LLM positions per item or user; must divide `queries` (queries / soft_tokens are concatenated, then projected)."""
+    """LLM positions per item or user; divides `queries` (queries / soft_tokens are concatenated, then projected)."""
 
     @model_validator(mode="after")
     def _soft_tokens_divide_queries(self) -> "ModelParams":

@@ -1,4 +1,4 @@
-"""Where every artifact lies, relative to the project's root. dvc.yaml names the same paths; a test holds them together."""
+"""Where every artifact lies, relative to the project's root. dvc.yaml names the same paths (tested)."""
 
 from pathlib import Path
 

@@ -72,7 +72,9 @@ def _verified_source(name: str) -> Path:
     path = Path(spec.submodule_search_locations[0]) / source.file
     found = digest(path)
     if found != source.sha256:
-        raise ArtifactError(f"{path}: its SHA-256 is {found}, not the pinned {source.sha256}. Reinstall {source.package}.")
+        raise ArtifactError(
+            f"{path}: its SHA-256 is {found}, not the pinned {source.sha256}. Reinstall {source.package}."
+        )
     return path
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from gguf import GGUFReader, dequantize
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ilm.errors import ArtifactError
@@ -43,7 +44,9 @@ def convert(path: Path, out: Path) -> None:
         return reader.fields[key].contents()
 
     if field("general.architecture") != "llama":
-        raise ArtifactError(f"{path}: architecture '{field('general.architecture')}'. Only llama-type GGUF is converted.")
+        raise ArtifactError(
+            f"{path}: architecture '{field('general.architecture')}'. Only llama-type GGUF is converted."
+        )
     heads, kv_heads = field("llama.attention.head_count"), field("llama.attention.head_count_kv")
     state = _state_dict(reader, heads, kv_heads)
     tied = "lm_head.weight" not in state
@@ -67,7 +70,8 @@ def convert(path: Path, out: Path) -> None:
     )
     model = LlamaForCausalLM(config)
     model.load_state_dict(state, strict=True)
-    model.to(torch.bfloat16).save_pretrained(out)
+    nn.Module.to(model, torch.bfloat16)  # transformers annotates its own .to wrongly
+    model.save_pretrained(out)
     _tokenizer(field, bos, eos).save_pretrained(out)
 
 
@@ -89,7 +93,9 @@ def _state_dict(reader: GGUFReader, heads: int, kv_heads: int) -> dict[str, torc
 
 def _undo_rotary_permutation(weight: np.ndarray, heads: int) -> np.ndarray:
     """llama.cpp interleaves the rows of q and k for its rotary kernel; put them back in halves."""
-    return weight.reshape(heads, weight.shape[0] // heads // 2, 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
+    return (
+        weight.reshape(heads, weight.shape[0] // heads // 2, 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
+    )
 
 
 def _tokenizer(field: Any, bos: int, eos: int) -> PreTrainedTokenizerFast:

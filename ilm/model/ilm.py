@@ -55,6 +55,9 @@ class RetrievalHead(nn.Module):
     layer a few features are so large that a LayerNorm would leave nothing of the others.
     """
 
+    state_mean: Tensor
+    state_deviation: Tensor
+
     def __init__(self, width: int, queries: int, hidden: int, items: int, item_embedding: bool) -> None:
         super().__init__()
         self.register_buffer("state_mean", torch.zeros(width))
@@ -123,7 +126,6 @@ class ItemLanguageModel(nn.Module):
     @torch.no_grad()
     def calibrate_states(self, states: Tensor) -> None:
         """Fix the statistics by which the head standardises hidden states, from a sample [m, w] of answer positions."""
-        assert isinstance(self.head.state_mean, Tensor) and isinstance(self.head.state_deviation, Tensor)
         self.head.state_mean.copy_(states.mean(dim=0))
         self.head.state_deviation.copy_(states.std(dim=0).clamp_min(1e-6))
 
@@ -160,7 +162,7 @@ class ItemLanguageModel(nn.Module):
 
 
 def _calibrate(linear: nn.Linear, outputs: Tensor, scale: float) -> None:
-    """Shift and scale a linear layer so that `outputs` [..., w], which it just gave, would be centred, of RMS `scale`."""
+    """Shift and scale a linear layer so that its `outputs` [..., w] would have been centred, of RMS `scale`."""
     mean = outputs.flatten(0, -2).mean(dim=0)
     factor = scale / (outputs - mean).square().mean().sqrt()
     linear.weight.mul_(factor)

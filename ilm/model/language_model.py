@@ -77,8 +77,12 @@ def load_language_model(name: str, sha256: str | None = None) -> LanguageModel:
     folder = resolve(name)
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
-        raise ArtifactError(f"{folder}: no *.safetensors weights. Save the model with safetensors; pickles are not read.")
-    found = digest(weights[0]) if len(weights) == 1 else hashlib.sha256("".join(map(digest, weights)).encode()).hexdigest()
+        raise ArtifactError(
+            f"{folder}: no *.safetensors weights. Save the model with safetensors; pickles are not read."
+        )
+    found = (
+        digest(weights[0]) if len(weights) == 1 else hashlib.sha256("".join(map(digest, weights)).encode()).hexdigest()
+    )
     if sha256 is not None and found != sha256:
         raise ArtifactError(
             f"language model '{name}': its weights' SHA-256 is {found}, but this Item-Language Model was trained with "
@@ -92,9 +96,9 @@ def load_language_model(name: str, sha256: str | None = None) -> LanguageModel:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "right"
-    vocabulary = model.get_input_embeddings().num_embeddings
+    vocabulary = int(model.config.vocab_size)
     if len(tokenizer) > vocabulary:
         raise ArtifactError(f"{folder}: the tokenizer knows {len(tokenizer)} tokens, the model only {vocabulary}.")
     tokenizer.add_tokens([ITEM_TOKEN, USER_TOKEN], special_tokens=True)
-    item_id, user_id = tokenizer.convert_tokens_to_ids([ITEM_TOKEN, USER_TOKEN])
+    item_id, user_id = (tokenizer.get_vocab()[token] for token in (ITEM_TOKEN, USER_TOKEN))
     return LanguageModel(name, found, model, tokenizer, item_id, user_id)

@@ -31,6 +31,9 @@ class PretrainingModel(nn.Module):
         start_id: word piece that replaces `[CLS]` where text is generated (BLIP-2's `[DEC]`).
     """
 
+    pieces: Tensor
+    compact: Tensor
+
     def __init__(self, qformer: QFormer, pieces: Tensor, start_id: int) -> None:
         super().__init__()
         hidden = qformer.config.hidden
@@ -116,7 +119,6 @@ class PretrainingModel(nn.Module):
 
     def _generation(self, generated: Tensor, token_ids: Tensor, text_mask: Tensor) -> Tensor:
         """Next word piece at every text position that has one; only those positions meet the vocabulary."""
-        assert isinstance(self.compact, Tensor) and isinstance(self.pieces, Tensor)
         assert self.qformer.text_embeddings is not None
         supervised = text_mask[:, 1:]
         states = self.generation_transform(generated[:, :-1][supervised])  # [n, h]

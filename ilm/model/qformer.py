@@ -1,4 +1,4 @@
-"""Q-Former (BLIP-2, arXiv 2301.12597, section 3.1): learned queries that read a CF vector, sharing self-attention with text.
+"""Q-Former (BLIP-2, arXiv 2301.12597, section 3.1): learned queries read a CF vector and share self-attention with text.
 
 Queries and text tokens stand in one sequence `[queries; text]`, share self-attention and have feed-forward layers of
 their own; only queries cross-attend to the CF tokens. Every training task is one attention mask over that sequence
@@ -44,7 +44,7 @@ class Attention(nn.Module):
         self.norm = nn.LayerNorm(config.hidden, eps=config.layer_norm_eps)
 
     def forward(self, hidden: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attend from `hidden` [b, l, h] to `source` [b, m, h]; `mask` [b, 1, l, m] is True where attention is allowed."""
+        """From `hidden` [b, l, h] to `source` [b, m, h]; `mask` [b, 1, l, m] is True where attention is allowed."""
         query, key, value = (
             projection(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [b, heads, l, h / heads]
             for projection, x in ((self.query, hidden), (self.key, source), (self.value, source))
@@ -114,6 +114,9 @@ class TextEmbeddings(nn.Module):
 class QFormer(nn.Module):
     """The encoder of items and users, with (`text=True`, stage 1) or without (stage 2, serving) its text branch."""
 
+    item_scale: Tensor
+    user_scale: Tensor
+
     def __init__(self, config: QFormerConfig, text: bool = True) -> None:
         super().__init__()
         self.config = config
@@ -144,7 +147,6 @@ class QFormer(nn.Module):
     def fit_scales(self, item_factors: Tensor, user_factors: Tensor) -> None:
         """Set the scales so that item vectors [n, d] and user vectors [m, d] reach the network at unit RMS."""
         for scale, factors in ((self.item_scale, item_factors), (self.user_scale, user_factors)):
-            assert isinstance(scale, Tensor)
             scale.fill_(factors.float().square().mean().rsqrt())
 
     def expand(self, vectors: Tensor, users: bool = False) -> Tensor:
@@ -153,7 +155,6 @@ class QFormer(nn.Module):
         One CF vector as the only key would make cross-attention a constant: softmax over one key is 1.
         """
         scale = self.user_scale if users else self.item_scale
-        assert isinstance(scale, Tensor)
         tokens: Tensor = self.cf_norm(self.cf_expansion(vectors * scale).unflatten(-1, (self.config.cf_tokens, -1)))
         return tokens
 
@@ -187,8 +188,11 @@ class QFormer(nn.Module):
 
     def encode(self, vectors: Tensor, users: bool = False) -> Tensor:
         """CF vectors [b, d] -> query outputs [b, q, h]."""
-        return self(self.expand(vectors, users))
+        queries: Tensor = self(self.expand(vectors, users))
+        return queries
 
     def query_state(self) -> dict[str, Tensor]:
         """The state of everything but the text branch: what `QFormer(config, text=False)` loads strictly."""
-        return {k: v for k, v in self.state_dict().items() if "text_embeddings." not in k and "text_feed_forward." not in k}
+        return {
+            k: v for k, v in self.state_dict().items() if "text_embeddings." not in k and "text_feed_forward." not in k
+        }

@@ -81,7 +81,7 @@ def load_ilm(folder: Path) -> tuple[ItemLanguageModel, IlmCard]:
     """Read an Item-Language Model and load its frozen language model by name and hash.
 
     Raises:
-        ArtifactError: a file is missing, damaged or does not fit; the language model is not the one it was trained with.
+        ArtifactError: a file is missing, damaged or does not fit; the language model is not the one of the training.
     """
     card = _load_card(folder, IlmCard)
     language_model = load_language_model(card.language_model, card.language_model_sha256)
@@ -119,6 +119,8 @@ def _load_weights(folder: Path, module: nn.Module) -> None:
         module.load_state_dict(load_file(path), strict=True)
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise ArtifactError(f"{path}: not loadable ({reason}). Train again, or restore it with `dvc checkout`.") from None
+        raise ArtifactError(
+            f"{path}: not loadable ({reason}). Train again, or restore it with `dvc checkout`."
+        ) from None
     if not all(bool(torch.isfinite(tensor).all()) for tensor in module.state_dict().values()):
         raise ArtifactError(f"{path}: holds NaN or infinite weights. Train again.")

@@ -1,7 +1,7 @@
 """A BERT-like text encoder as the start of a Q-Former: its layers, embeddings and tokenizer."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -26,8 +26,7 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
     """The text encoder's tokenizer."""
     from transformers import AutoTokenizer
 
-    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    return tokenizer
+    return cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(folder, local_files_only=True))
 
 
 def from_text_encoder(

@@ -69,4 +69,4 @@ def title_tokens(language_model: LanguageModel, titles: Sequence[str], max_token
     """
     tokenizer = language_model.tokenizer
     ids = tokenizer([" " + title for title in titles], add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    return [(row + [tokenizer.eos_token_id])[:max_tokens] for row in ids]
+    return [([*row, tokenizer.eos_token_id])[:max_tokens] for row in ids]

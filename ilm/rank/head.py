@@ -23,7 +23,9 @@ class HeadRecommender:
     history's items the last `max_history` are shown in the prompt.
     """
 
-    def __init__(self, model: ItemLanguageModel, card: IlmCard, factors: cf_factors.Factors, batch_size: int = 32) -> None:
+    def __init__(
+        self, model: ItemLanguageModel, card: IlmCard, factors: cf_factors.Factors, batch_size: int = 32
+    ) -> None:
         cf_factors.require_space(factors, card.space_id, "the Item-Language Model")
         if len(factors.item_factors) != card.items:
             raise ArtifactError(
@@ -38,7 +40,9 @@ class HeadRecommender:
             self._table = model.head.table(item_queries)  # [n, e]
 
     @torch.no_grad()
-    def score(self, task: str, histories: Sequence[NDArray[np.int32]], template: str | None = None) -> NDArray[np.float32]:
+    def score(
+        self, task: str, histories: Sequence[NDArray[np.int32]], template: str | None = None
+    ) -> NDArray[np.float32]:
         """Scores [batch, n_items] of all items for each history (item indexes, oldest first); higher is better.
 
         Args:

@@ -56,7 +56,9 @@ class RecommenderService:
         sequences = _read(folder / bundle.SEQUENCES, ["user_index", "item_index"])
         ranker = load_recommender(folder / bundle.MODEL, folder / bundle.FACTORS, batch_size=32)
         if ranker.card.items != len(catalogue):
-            raise ArtifactError(f"{folder}: the model knows {ranker.card.items:,} items, its catalogue {len(catalogue):,}.")
+            raise ArtifactError(
+                f"{folder}: the model knows {ranker.card.items:,} items, its catalogue {len(catalogue):,}."
+            )
         user_ids = dict(zip(users["user_index"].to_pylist(), users["user_id"].to_pylist(), strict=True))
         indexes, starts = np.unique(sequences["user_index"].to_numpy(), return_index=True)
         parts = np.split(sequences["item_index"].to_numpy().astype(np.int32), starts[1:])
@@ -124,7 +126,11 @@ class RecommenderService:
         folded = wanted.strip().casefold()
         near = [title for title in self._by_title if folded and folded in title][:3]
         near = near or difflib.get_close_matches(folded, self._by_title, n=3, cutoff=0.5)
-        hint = f"Did you mean {' or '.join(repr(self._titles[self._by_title[title][0]]) for title in near)}?" if near else ""
+        hint = (
+            f"Did you mean {' or '.join(repr(self._titles[self._by_title[title][0]]) for title in near)}?"
+            if near
+            else ""
+        )
         raise LookupFailed(f"no item has the title or id '{wanted}'. {hint or 'Titles include the year: Heat (1995).'}")
 
 
@@ -132,4 +138,6 @@ def _read(path: Path, columns: list[str]) -> pa.Table:
     try:
         return pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        raise ArtifactError(f"{path}: not readable ({error}). Restore the bundle, or register the model again.") from None
+        raise ArtifactError(
+            f"{path}: not readable ({error}). Restore the bundle, or register the model again."
+        ) from None

@@ -1,4 +1,4 @@
-"""Training state on disk: safetensors and JSON, never pickle. A checkpoint belongs to one key and is useless to others."""
+"""Training state on disk: safetensors and JSON, never pickle. A checkpoint belongs to one key."""
 
 import hashlib
 import json
@@ -31,7 +31,9 @@ class CheckpointStore:
         """Folder of the latest checkpoint."""
         return self.folder / self.key
 
-    def save(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, history: list[dict[str, float]]) -> None:
+    def save(
+        self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, history: list[dict[str, float]]
+    ) -> None:
         """Replace the latest checkpoint by the state after `step` steps; checkpoints of other keys are removed."""
         with replaced(self.path) as temporary:
             temporary.mkdir()
@@ -71,7 +73,9 @@ def training_key(settings: Sequence[Any], inputs: Sequence[Path]) -> str:
 
 def _flatten(state: Mapping[int, Mapping[str, Any]]) -> dict[str, Tensor]:
     """Optimizer state -> `{"<parameter>.<name>": tensor}`."""
-    return {f"{index}.{name}": torch.as_tensor(value) for index, values in state.items() for name, value in values.items()}
+    return {
+        f"{index}.{name}": torch.as_tensor(value) for index, values in state.items() for name, value in values.items()
+    }
 
 
 def _unflatten(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""The pipeline's Parquet features as arrays for training; pyarrow and numpy only, so that a bare GPU machine can read them."""
+"""The pipeline's Parquet features as arrays for training; pyarrow and numpy only: a bare GPU machine reads them."""
 
 from dataclasses import dataclass
 from pathlib import Path

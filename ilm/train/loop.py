@@ -78,17 +78,21 @@ def train(
     torch.use_deterministic_algorithms(True)
     done, history = checkpoints.load(model, optimizer) if checkpoints else (0, [])
     model.train()
-    bar = tqdm(range(done, schedule.steps), name, schedule.steps, initial=done, unit="step", disable=not sys.stderr.isatty())
+    bar = tqdm(
+        range(done, schedule.steps), name, schedule.steps, initial=done, unit="step", disable=not sys.stderr.isatty()
+    )
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * schedule.factor(step)
         losses = step_losses(step)
         optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        losses["loss"].backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
         values = {key: float(value.detach()) for key, value in losses.items()} | {"gradient_norm": float(norm)}
         if not math.isfinite(values["loss"]) or not math.isfinite(values["gradient_norm"]):
-            raise FloatingPointError(f"{name}: loss {values['loss']}, gradient norm {values['gradient_norm']} at step {step}")
+            raise FloatingPointError(
+                f"{name}: loss {values['loss']}, gradient norm {values['gradient_norm']} at step {step}"
+            )
         optimizer.step()
         history.append({"step": step, **values})
         bar.set_postfix({key: f"{value:.3f}" for key, value in values.items()}, refresh=False)

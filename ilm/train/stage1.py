@@ -71,7 +71,7 @@ def pretrain(
     )
     texts = TextBatch(encoded["input_ids"], encoded["attention_mask"].bool())
     pieces = texts.token_ids[texts.mask].unique()
-    model = PretrainingModel(qformer, pieces, start_id=tokenizer.convert_tokens_to_ids(START_PIECE))
+    model = PretrainingModel(qformer, pieces, start_id=tokenizer.get_vocab()[START_PIECE])
     sampler = ItemTextSampler(data.text_items, params.held_out_fraction, params.seed)
     kinds = interaction_kinds(params.recipe)
 
@@ -80,9 +80,7 @@ def pretrain(
         return model.item_text_losses(items, item_factors[items], _trimmed(texts, rows), params.paired_rows, generator)
 
     def interaction(kind: str, number: int) -> Losses:
-        pairs, factors = (
-            (data.user_item, user_factors) if kind == "user-item" else (data.item_item, item_factors)
-        )
+        pairs, factors = (data.user_item, user_factors) if kind == "user-item" else (data.item_item, item_factors)
         rows = epoch_batch(len(pairs), params.interaction_batch_size, number, params.seed + 1)
         left, right = torch.from_numpy(pairs[rows]).long().unbind(dim=1)
         return model.set_loss(factors[left], item_factors[right], left, right, users=kind == "user-item")
@@ -92,7 +90,9 @@ def pretrain(
         if kinds and step % params.interaction_every == params.interaction_every - 1:
             number = step // params.interaction_every
             values = interaction(kinds[number % len(kinds)], number // len(kinds))
-            return {"loss": sum(values.values(), torch.zeros(()))} | {key: value.detach() for key, value in values.items()}
+            return {"loss": sum(values.values(), torch.zeros(()))} | {
+                key: value.detach() for key, value in values.items()
+            }
         number = step - step // params.interaction_every if kinds else step
         values = item_text(sampler.batch(params.batch_size, number), generator)
         loss = values["itc"] + values["itm"] + values["itg"]

@@ -1,4 +1,4 @@
-"""The built-in models: found, converted once, checked at every use. Needs the two model packages that `make setup` installs."""
+"""The built-in models: found, converted once, checked at every use. Needs what `make setup` installs."""
 
 import numpy as np
 import pytest

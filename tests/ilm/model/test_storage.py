@@ -22,9 +22,16 @@ def language_model_folder(tmp_path_factory):
 def saved(language_model_folder, tmp_path):
     model = build_ilm(language_model_folder)
     card = IlmCard(
-        space_id="0" * 16, language_model=str(language_model_folder), language_model_sha256=model.language_model.sha256,
-        items=ITEMS, soft_tokens=1, item_embedding=True, max_history=4, recipe="IT", qformer=asdict(model.qformer.config),
-    )  # fmt: skip
+        space_id="0" * 16,
+        language_model=str(language_model_folder),
+        language_model_sha256=model.language_model.sha256,
+        items=ITEMS,
+        soft_tokens=1,
+        item_embedding=True,
+        max_history=4,
+        recipe="IT",
+        qformer=asdict(model.qformer.config),
+    )
     save_ilm(tmp_path / "ilm", model, card, [{"step": 0, "loss": 1.0}])
     return model, card, tmp_path / "ilm"
 

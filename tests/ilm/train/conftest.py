@@ -1,5 +1,7 @@
 """A toy world for training: two blocks of users and items, CF vectors that know the blocks, tiny models."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -47,7 +49,7 @@ def histories():
 
 @pytest.fixture
 def stage1_data(item_factors, histories):
-    pairs = np.array([(a, b) for history in histories for a, b in zip(history, history[1:], strict=False)], np.int32)
+    pairs = np.array([(a, b) for history in histories for a, b in itertools.pairwise(history)], np.int32)
     user_item = np.array([(user, item) for user, history in enumerate(histories) for item in history], np.int32)
     user_factors = np.stack([item_factors[history].mean(axis=0) for history in histories])
     return Stage1Data(item_factors, user_factors, np.arange(ITEMS, dtype=np.int32), TITLES, pairs, user_item)
