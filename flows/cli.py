@@ -15,8 +15,6 @@ app = typer.Typer(
     help="Item-Language Models: from interaction logs to a recommender. Run it in the project's root folder.",
 )
 
-Count = Annotated[int, typer.Option("-k", help="How many items.", min=1)]
-
 
 @app.command()
 def train(
@@ -46,7 +44,7 @@ def recommend(
         list[str] | None,
         typer.Option(metavar="TITLE...", help="What somebody liked, oldest first: titles or item ids."),
     ] = None,
-    k: Count = 10,
+    k: Annotated[int, typer.Option("-k", help="How many items.", min=1)] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
     """Recommend unseen items with the champion, for a user or for a history.

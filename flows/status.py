@@ -75,7 +75,8 @@ def _print_champion(project: Path) -> None:
         print("champion  none yet. Run `ilm train --bootstrap`.")
         return
     version, metrics = champion
-    values = [f"{label} {metrics[f'sequential.filtered.{name}']:.4f}" for name, label in METRICS.items()]
+    known = {label: metrics.get(f"sequential.filtered.{name}") for name, label in METRICS.items()}
+    values = [f"{label} {'unknown' if value is None else f'{value:.4f}'}" for label, value in known.items()]
     print(f"champion  version {version}  {'  '.join(values)}  (sequential, seen items filtered)")
 
 

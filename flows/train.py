@@ -7,15 +7,18 @@ Registering and promoting are side effects, so they come after the stages and ar
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
 from flows import registry
 from flows.stages import STEPS, run_stage
 from tasks.process import has_ended, identity
+
+OWNER = "ILM_FLOW_PROCESS"
+"""Environment variable by which a temporary Prefect server tells whose it is."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ def promote(project: Path, version: str, bootstrap: bool) -> str | None:
 @flow(name="train", flow_run_name="train", validate_parameters=False)
 def train(project: Path, bootstrap: bool = False) -> Trained:
     """The whole chain, in `project`. The same work as `dvc repro`, then the registry."""
+    os.environ["ILM_EXECUTION"] = str(flow_run.id)  # the MLflow parent run of all steps bears the flow run's id
     for name in STEPS:
         step.with_options(name=name)(name, project)
     version = register(project)
@@ -63,7 +67,8 @@ def run(project: Path, bootstrap: bool) -> Trained:
         IlmError: a step failed, or the registry refused.
     """
     _end_orphans()
-    os.environ["ILM_EXECUTION"] = identity(psutil.Process())
+    os.environ[OWNER] = identity(psutil.Process())
+    print("train  starting Prefect", flush=True)  # which takes some seconds, the first time more
     return train(project, bootstrap)
 
 
@@ -71,8 +76,8 @@ def _end_orphans() -> None:
     """End temporary Prefect servers whose flow was killed (kill -9): they would wait for ever."""
     for process in psutil.process_iter():
         try:
-            environment: dict[str, Any] = process.environ()
+            environment = process.environ()
+            if "PREFECT__SERVER_EPHEMERAL" in environment and has_ended(environment.get(OWNER, "")):
+                process.terminate()
         except psutil.Error:  # another user's, or gone
             continue
-        if "PREFECT__SERVER_EPHEMERAL" in environment and has_ended(environment.get("ILM_EXECUTION", "//")):
-            process.terminate()

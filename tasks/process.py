@@ -65,9 +65,10 @@ def identity(process: psutil.Process) -> str:
 
 def has_ended(process: str) -> bool:
     """True if the process of that `identity` ran on this machine and is gone."""
-    host, pid, _ = process.rsplit("/", 2)
+    host, _, rest = process.partition("/")
     if host != socket.gethostname():
         return False
+    pid = rest.partition("/")[0]
     try:
         return identity(psutil.Process(int(pid))) != process
     except psutil.NoSuchProcess:

@@ -127,7 +127,7 @@ class Run:
         self._client = client
         self._name = name
         self._waiting: list[Metric] = []
-        self._sent_at = time.monotonic()
+        self._unsent, self._tried_at = 0, time.monotonic()
 
     def log_metrics(self, values: dict[str, float], at: int | None = None) -> None:
         """Note values at a training step; they are sent in batches. A store that fails is tried again later."""
@@ -135,10 +135,11 @@ class Run:
 
         now = int(time.time() * 1000)
         self._waiting += [Metric(name, float(value), now, at or 0) for name, value in values.items()]
-        if len(self._waiting) >= FLUSH_EVERY or time.monotonic() - self._sent_at > FLUSH_SECONDS:
+        self._unsent += len(values)
+        if self._unsent >= FLUSH_EVERY or time.monotonic() - self._tried_at > FLUSH_SECONDS:
             with _reported(self._name):
                 self.send()
-            self._sent_at = time.monotonic()
+            self._unsent, self._tried_at = 0, time.monotonic()  # also after a failure: not again at every step
 
     def set_tags(self, tags: dict[str, str]) -> None:
         """Add tags to the run.

@@ -78,7 +78,8 @@ def test_task_reads_only_settings_that_its_stage_depends_on(name: str) -> None:
     source = (ROOT / f"tasks/{name}.py").read_text()
     read = {match.replace("validate_", "validate") for match in re.findall(r"step\.params\.(\w+(?:\.\w+)?)", source)}
     entries = [f"{entry}." for entry in GRAPH[name]["params"]]
-    assert [setting for setting in read if not f"{setting}.".startswith(tuple(entries))] in ([], ["model_dump"])
+    undeclared = {setting for setting in read if not f"{setting}.".startswith(tuple(entries))}
+    assert undeclared <= {"model_dump"}, "the report may show all settings"
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -51,8 +51,8 @@ class RetrievalHead(nn.Module):
     """Scores of all items at answer positions: <projected hidden state, item vector> / sqrt(e) + item bias.
 
     An item's vector is a projection of its query outputs plus, with `item_embedding`, a learned part of its own.
-    Hidden states are standardised feature by feature with fixed statistics (`calibrate`): in a language model's last
-    layer a few features are so large that a LayerNorm would leave nothing of the others.
+    Hidden states are standardised with fixed statistics (`ItemLanguageModel.calibrate_states`): in a language model's
+    last layer a few features are so large that they would drown the others.
     """
 
     state_mean: Tensor
@@ -125,9 +125,14 @@ class ItemLanguageModel(nn.Module):
 
     @torch.no_grad()
     def calibrate_states(self, states: Tensor) -> None:
-        """Fix the statistics by which the head standardises hidden states, from a sample [m, w] of answer positions."""
+        """Fix the statistics by which the head standardises hidden states, from a sample [m, w] of answer positions.
+
+        Features that vary more than the average one are shrunk to it; those that vary less are left: enlarging them
+        would enlarge noise (docs/decisions/retrieval-head.md).
+        """
+        deviation = states.std(dim=0)
         self.head.state_mean.copy_(states.mean(dim=0))
-        self.head.state_deviation.copy_(states.std(dim=0).clamp_min(1e-6))
+        self.head.state_deviation.copy_(torch.maximum(deviation, deviation.square().mean().sqrt()))
 
     def embed(self, prompts: Prompts, item_soft: Tensor, user_soft: Tensor) -> Tensor:
         """Input embeddings [b, l, w]: word embeddings, with soft tokens scattered into the placeholders.

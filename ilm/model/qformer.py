@@ -1,4 +1,4 @@
-"""Q-Former (BLIP-2, arXiv 2301.12597, section 3.1): learned queries read a CF vector and share self-attention with text.
+"""Q-Former (BLIP-2, arXiv 2301.12597, section 3.1): learned queries read a CF vector, share self-attention with text.
 
 Queries and text tokens stand in one sequence `[queries; text]`, share self-attention and have feed-forward layers of
 their own; only queries cross-attend to the CF tokens. Every training task is one attention mask over that sequence

@@ -142,6 +142,7 @@ def test_steps_and_registration_share_one_parent_run(trained: Path) -> None:
     parents = {found[name].data.tags["mlflow.parentRunId"] for name in ("register", *STEPS)}
     assert parents == {found["pipeline"].info.run_id}
     assert {each.info.status for each in found.values()} == {"FINISHED"}
+    assert "/" not in found["pipeline"].data.tags["ilm.execution"], "the id of the Prefect flow run, not of a process"
 
 
 @pytest.mark.parametrize("start", [("-m", "flows.cli", "train"), ("-m", "tasks.cf")])

@@ -32,7 +32,7 @@ def test_what_dvc_itself_complains_of_is_shown(project: Path, capfd: pytest.Capt
     assert "data/interim/interactions.parquet" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
 def test_step_dies_with_whoever_ran_the_stage(finished: Path, number: signal.Signals) -> None:
     (finished / "params.yaml").write_text((finished / "params.yaml").read_text().replace("factors: 2", "factors: 3"))
     (finished / "pause").touch()

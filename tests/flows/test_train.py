@@ -21,18 +21,18 @@ def test_failing_step_ends_the_flow_with_its_message_and_no_traceback(finished: 
         "ERROR: failed to reproduce 'ingest': failed to run: python fake.py ingest, exited with 2",
         "error: step 'ingest' failed; its message is above. Mend the cause, then run `ilm train` again.",
     ]
-    assert done.stdout == "ingest  started\n", "no later step was tried"
+    assert done.stdout == "train  starting Prefect\ningest  started\n", "no later step was tried"
 
 
 def test_prefect_servers_of_killed_flows_are_ended_and_others_are_not(prefect_home: str) -> None:
-    from flows.train import _end_orphans
+    from flows.train import OWNER, _end_orphans
 
     host, pid, started = identity(psutil.Process()).rsplit("/", 2)
     owners = {"killed": f"{host}/{pid}/{float(started) - 9:.2f}", "alive": f"{host}/{pid}/{started}", "none": ""}
     command = [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"]
     servers = {}
     for name, owner in owners.items():
-        environment = os.environ | {"PREFECT__SERVER_EPHEMERAL": "1"} | ({"ILM_EXECUTION": owner} if owner else {})
+        environment = os.environ | {"PREFECT__SERVER_EPHEMERAL": "1"} | ({OWNER: owner} if owner else {})
         servers[name] = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
         assert servers[name].stdout is not None
         servers[name].stdout.readline()

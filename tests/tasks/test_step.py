@@ -180,6 +180,24 @@ def test_store_that_fails_for_a_while_loses_nothing(project: Path, monkeypatch: 
     assert len(Store.open(project).client.get_metric_history(found.info.run_id, "loss")) == FLUSH_EVERY
 
 
+def test_store_that_is_down_is_not_asked_at_every_step(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def log_batch(*_: Any, **more: Any) -> None:
+        asked.append(more)
+        raise MlflowException("down")
+
+    def work(step: Step) -> None:
+        monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
+        for at in range(3 * FLUSH_EVERY):
+            step.log_metrics({"loss": 1.0}, at)
+        raise DataError("enough")
+
+    with pytest.raises(DataError):
+        run_step("ingest", work)
+    assert len(asked) == 4, "three batches, and once more at the end"
+
+
 def test_store_that_fails_at_the_end_fails_the_step(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def work(step: Step) -> None:
         write_outputs(step)
