@@ -125,7 +125,9 @@ class PretrainParams(Section):
     """Stage 1: Q-Former against item text and co-consumption (step `pretrain`)."""
 
     recipe: Literal["none", "IT", "IT-II", "IT-UI", "IT-II-UI"] = "IT-II"
+    """Losses: item-text (IT), with item-item (II) or user-item (UI) contrast; `none` is the paper's ILM-rand."""
     steps: PositiveInt = 200
+    """Steps of both kinds together."""
     batch_size: PositiveInt = 64
     """Items per item-text step; all of them take part in the contrast."""
     paired_rows: PositiveInt = 16
@@ -135,11 +137,15 @@ class PretrainParams(Section):
     interaction_every: PositiveInt = 2
     """Every n-th step is an interaction step (item-item, user-item in turn)."""
     learning_rate: PositiveFloat = 5e-4
+    """Highest learning rate, after the warm-up."""
     warmup: PositiveInt = 20
+    """Steps until the learning rate is reached; then it falls as half a cosine."""
     max_text_tokens: Annotated[int, Field(ge=8, le=512)] = 24
+    """Word pieces of an item's text; longer texts are cut."""
     held_out_fraction: Fraction = 0.1
     """Share of items kept out of stage 1 for the held-out loss."""
     checkpoint_every: PositiveInt = 50
+    """Steps between saved training states."""
     seed: Seed = 42
 
 
@@ -147,15 +153,21 @@ class FinetuneParams(Section):
     """Stage 2: Q-Former, adapter and retrieval head in front of the frozen LLM (step `finetune`)."""
 
     steps: PositiveInt = 300
+    """Steps of both tasks together."""
     batch_size: PositiveInt = 16
     """Prompts per step."""
     learning_rate: PositiveFloat = 1e-3
+    """Highest learning rate of adapter and retrieval head."""
     qformer_learning_rate: PositiveFloat = 1e-4
+    """Highest learning rate of the Q-Former."""
     warmup: PositiveInt = 30
+    """Steps until the learning rates are reached; then they fall as half a cosine."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
+    """Of AdamW; biases and norms are not decayed."""
     sequential_weight: PositiveInt = 3
+    """Share of the steps for the task that shows the history; against the next setting."""
     straightforward_weight: PositiveInt = 1
-    """Share of the steps given to each task."""
+    """Share of the steps for the task that shows the user alone."""
     language_loss_weight: Annotated[float, Field(ge=0.0)] = 0.1
     """Weight of the language-model loss on the answer's title, beside the retrieval loss."""
     language_every: PositiveInt = 2
@@ -165,6 +177,7 @@ class FinetuneParams(Section):
     item_embedding: bool = True
     """A learned part per item in the retrieval table, beside the part that the Q-Former gives."""
     checkpoint_every: PositiveInt = 50
+    """Steps between saved training states, and between refreshed encodings of the catalogue."""
     seed: Seed = 42
 
 
@@ -172,7 +185,9 @@ class EvaluateParams(Section):
     """Full-catalogue evaluation (step `evaluate`)."""
 
     batch_size: PositiveInt = 32
+    """Prompts per batch."""
     bootstrap_samples: Annotated[int, Field(ge=100)] = 2000
+    """Resamplings of the users for intervals and paired tests."""
     seed: Seed = 42
 
 
@@ -180,6 +195,7 @@ class RegistryParams(Section):
     """Where a finished model is registered."""
 
     model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "ilm"
+    """Name of the registered model in MLflow."""
 
 
 class Params(Section):

@@ -1,0 +1,47 @@
+"""The documents say what is true: every setting with its default, every command that exists, every link."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from flows.cli import app
+from ilm.params import Params
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def defaults():
+    return [
+        (section, name, value)
+        for section, values in Params().model_dump(by_alias=True).items()
+        for name, value in values.items()
+    ]
+
+
+@pytest.mark.parametrize(("section", "name", "value"), defaults(), ids=lambda value: str(value))
+def test_settings_page_lists_the_setting_with_its_default_and_a_meaning(section, name, value):
+    page = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    part = page.split(f"\n## `{section}`\n")[1].split("\n## ")[0]
+    (row,) = (line for line in part.splitlines() if line.startswith(f"| `{name}` |"))
+    _, default, meaning = (cell.strip() for cell in row.strip("|").split("|", 2))
+    assert yaml.safe_load(default.strip("`")) == value
+    assert len(meaning) > 5
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_that_a_page_names_exists(page):
+    text = page.read_text(encoding="utf-8")
+    commands = get_command(app).commands
+    assert set(re.findall(r"(?:^|`)ilm ([a-z]+)", text, re.MULTILINE)) <= set(commands)
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_relative_link_leads_somewhere(page):
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
