@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: on tiny models, threads wait more than they compute
 import tasks  # sets the environment switches before numpy and mlflow are imported
 from tests.fake_project import make_project, run
 

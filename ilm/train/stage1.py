@@ -40,6 +40,53 @@ class Stage1Data:
     user_item: NDArray[np.int32]
 
 
+class Stage1:
+    """The losses of stage 1, one step at a time."""
+
+    def __init__(self, model: PretrainingModel, data: Stage1Data, texts: TextBatch, params: "PretrainParams") -> None:
+        self.model, self.data, self.texts, self.params = model, data, texts, params
+        self.item_factors, self.user_factors = torch.from_numpy(data.item_factors), torch.from_numpy(data.user_factors)
+        self.sampler = ItemTextSampler(data.text_items, params.held_out_fraction, params.seed)
+        self.kinds = interaction_kinds(params.recipe)
+
+    def losses(self, step: int) -> Losses:
+        """Losses of one step: every `interaction_every`-th is an interaction step, its kinds take turns."""
+        every = self.params.interaction_every
+        if self.kinds and step % every == every - 1:
+            turn = step // every
+            return self._interaction(self.kinds[turn % len(self.kinds)], turn // len(self.kinds))
+        turn = step - step // every if self.kinds else step
+        rows = self.sampler.batch(self.params.batch_size, turn)
+        values = self._item_text(rows, step_generator(self.params.seed, step))
+        losses = {"loss": values["itc"] + values["itm"] + values["itg"]}
+        losses |= {name: value.detach() for name, value in values.items()}
+        if step % self.params.checkpoint_every == 0 or step >= self.params.steps - every:
+            losses |= self.held_out()
+        return losses
+
+    @torch.no_grad()
+    def held_out(self) -> Losses:
+        """Item-text losses on items that are never trained on, the same batches each time."""
+        batches = self.sampler.held_out_batches(self.params.batch_size)
+        values = [self._item_text(rows, step_generator(self.params.seed, index)) for index, rows in enumerate(batches)]
+        names = ("itc", "itm", "itg") if values else ()
+        return {f"held_out_{name}": torch.stack([value[name] for value in values]).mean() for name in names}
+
+    def _item_text(self, rows: NDArray[np.int64], generator: torch.Generator) -> Losses:
+        items = torch.from_numpy(self.data.text_items[rows]).long()
+        text = _trimmed(self.texts, rows)
+        return self.model.item_text_losses(items, self.item_factors[items], text, self.params.paired_rows, generator)
+
+    def _interaction(self, kind: str, turn: int) -> Losses:
+        users = kind == "user-item"
+        pairs, factors = (self.data.user_item, self.user_factors) if users else (self.data.item_item, self.item_factors)
+        rows = epoch_batch(len(pairs), self.params.interaction_batch_size, turn, self.params.seed + 1)
+        left, right = torch.from_numpy(pairs[rows]).long().unbind(dim=1)
+        values = self.model.set_loss(factors[left], self.item_factors[right], left, right, users=users)
+        (loss,) = values.values()
+        return {"loss": loss} | {name: value.detach() for name, value in values.items()}
+
+
 def pretrain(
     data: Stage1Data,
     model_params: "ModelParams",
@@ -61,8 +108,7 @@ def pretrain(
         cf_tokens=model_params.cf_tokens,
         cross_attention_every=model_params.cross_attention_every,
     )
-    item_factors, user_factors = torch.from_numpy(data.item_factors), torch.from_numpy(data.user_factors)
-    qformer.fit_scales(item_factors, user_factors)
+    qformer.fit_scales(torch.from_numpy(data.item_factors), torch.from_numpy(data.user_factors))
     if params.recipe == "none":
         return qformer, []
     tokenizer = load_tokenizer(text_encoder)
@@ -72,48 +118,10 @@ def pretrain(
     texts = TextBatch(encoded["input_ids"], encoded["attention_mask"].bool())
     pieces = texts.token_ids[texts.mask].unique()
     model = PretrainingModel(qformer, pieces, start_id=tokenizer.get_vocab()[START_PIECE])
-    sampler = ItemTextSampler(data.text_items, params.held_out_fraction, params.seed)
-    kinds = interaction_kinds(params.recipe)
-
-    def item_text(rows: NDArray[np.int64], generator: torch.Generator) -> Losses:
-        items = torch.from_numpy(data.text_items[rows]).long()
-        return model.item_text_losses(items, item_factors[items], _trimmed(texts, rows), params.paired_rows, generator)
-
-    def interaction(kind: str, number: int) -> Losses:
-        pairs, factors = (data.user_item, user_factors) if kind == "user-item" else (data.item_item, item_factors)
-        rows = epoch_batch(len(pairs), params.interaction_batch_size, number, params.seed + 1)
-        left, right = torch.from_numpy(pairs[rows]).long().unbind(dim=1)
-        return model.set_loss(factors[left], item_factors[right], left, right, users=kind == "user-item")
-
-    def step_losses(step: int) -> Losses:
-        generator = step_generator(params.seed, step)
-        if kinds and step % params.interaction_every == params.interaction_every - 1:
-            number = step // params.interaction_every
-            values = interaction(kinds[number % len(kinds)], number // len(kinds))
-            return {"loss": sum(values.values(), torch.zeros(()))} | {
-                key: value.detach() for key, value in values.items()
-            }
-        number = step - step // params.interaction_every if kinds else step
-        values = item_text(sampler.batch(params.batch_size, number), generator)
-        loss = values["itc"] + values["itm"] + values["itg"]
-        record = {key: value.detach() for key, value in values.items()}
-        if step % params.checkpoint_every == 0 or step >= params.steps - params.interaction_every:
-            record |= held_out()
-        return {"loss": loss} | record
-
-    @torch.no_grad()
-    def held_out() -> Losses:
-        batches = sampler.held_out_batches(params.batch_size)
-        values = [item_text(rows, step_generator(params.seed, index)) for index, rows in enumerate(batches)]
-        return {
-            f"held_out_{name}": torch.stack([value[name] for value in values]).mean()
-            for name in ("itc", "itm", "itg")
-            if values
-        }
-
+    stage = Stage1(model, data, texts, params)
     optimizer = optimizer_for([(model, params.learning_rate)])
     schedule = Schedule(params.steps, params.warmup, params.checkpoint_every)
-    return qformer, train("stage1", model, optimizer, step_losses, schedule, checkpoints, log)
+    return qformer, train("stage1", model, optimizer, stage.losses, schedule, checkpoints, log)
 
 
 def interaction_kinds(recipe: str) -> list[str]:
