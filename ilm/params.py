@@ -155,7 +155,9 @@ class FinetuneParams(Section):
     steps: PositiveInt = 300
     """Steps of both tasks together."""
     batch_size: PositiveInt = 16
-    """Prompts per step."""
+    """Prompts per sequential step."""
+    straightforward_batch_size: PositiveInt = 32
+    """Prompts per straightforward step: they are a third as long and have one target, not one per history item."""
     learning_rate: PositiveFloat = 1e-3
     """Highest learning rate of adapter and retrieval head."""
     qformer_learning_rate: PositiveFloat = 1e-4
@@ -170,7 +172,7 @@ class FinetuneParams(Section):
     """Share of the steps for the task that shows the user alone."""
     language_loss_weight: Annotated[float, Field(ge=0.0)] = 0.1
     """Weight of the language-model loss on the answer's title, beside the retrieval loss."""
-    language_every: PositiveInt = 2
+    language_every: PositiveInt = 3
     """Every n-th step has that loss: a title adds a third to a prompt's length."""
     max_answer_tokens: PositiveInt = 12
     """Tokens of a title that are spelled out."""

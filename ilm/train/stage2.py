@@ -72,7 +72,8 @@ class Stage2:
 
     def _task_losses(self, task: str, turn: int, step: int) -> Losses:
         model, examples = self.model, self.data.examples[task]
-        rows = epoch_batch(len(examples.targets), self.params.batch_size, turn, self.params.seed)
+        sizes = {"sequential": self.params.batch_size, "straightforward": self.params.straightforward_batch_size}
+        rows = epoch_batch(len(examples.targets), sizes[task], turn, self.params.seed)
         histories = [examples.histories[row][-self.data.max_history :] for row in rows]
         targets = torch.from_numpy(examples.targets[rows]).long()
         rendered, states = self._forward(task, rows, histories, step)

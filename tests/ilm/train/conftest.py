@@ -80,7 +80,9 @@ def pretrain_params():
 
 @pytest.fixture
 def finetune_params():
-    return FinetuneParams(steps=12, batch_size=4, warmup=2, checkpoint_every=4, learning_rate=1e-2)
+    return FinetuneParams(
+        steps=12, batch_size=4, straightforward_batch_size=6, warmup=2, checkpoint_every=4, learning_rate=1e-2
+    )
 
 
 def build_ilm(language_model_folder, soft_tokens=1):
