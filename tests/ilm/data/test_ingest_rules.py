@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ilm.data.ingest import Ingested, ingest
+from ilm.data.raw import ROW, RawTable, Source
 from ilm.data.rules import INTERACTION_RULES, ITEM_RULES
 from ilm.data.schema import INTERACTIONS, QUARANTINE
-from ilm.data.source import ROW, RawTable, Source
 from ilm.errors import DataError
 
 Rows = list[dict[str, object]]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ilm.data.source import Source, load
+from ilm.data.raw import Source
+from ilm.data.source import load
 from ilm.params import DataParams
 
 
