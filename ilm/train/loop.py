@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ilm.train.checkpoint import CheckpointStore
+from ilm.train.memory import keep_freed_memory
 
 Losses = dict[str, Tensor]
 """The value to minimise under "loss", and whatever else is worth a curve."""
@@ -75,6 +76,7 @@ def train(
     Raises:
         FloatingPointError: the loss is not finite.
     """
+    keep_freed_memory()
     torch.use_deterministic_algorithms(True)
     done, history = checkpoints.load(model, optimizer) if checkpoints else (0, [])
     model.train()
