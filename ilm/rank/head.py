@@ -40,21 +40,13 @@ class HeadRecommender:
             self._table = model.head.table(item_queries)  # [n, e]
 
     @torch.no_grad()
-    def score(
-        self, task: str, histories: Sequence[NDArray[np.int32]], template: str | None = None
-    ) -> NDArray[np.float32]:
+    def score(self, task: str, histories: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         """Scores [batch, n_items] of all items for each history (item indexes, oldest first); higher is better.
 
-        Args:
-            task: "sequential" shows the history's latest items, "straightforward" only the user's vector.
-            histories: one per user, never empty.
-            template: a prompt template of the task; its first seen one by default.
+        `task` "sequential" shows the history's latest items, "straightforward" only the user's vector.
         """
-        parts = [
-            self._score(template or SEEN[task][0], histories[start : start + self.batch_size])
-            for start in range(0, len(histories), self.batch_size)
-        ]
-        return np.concatenate(parts)
+        chunks = [histories[start : start + self.batch_size] for start in range(0, len(histories), self.batch_size)]
+        return np.concatenate([self._score(SEEN[task][0], chunk) for chunk in chunks])
 
     def _score(self, template: str, histories: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         model = self.model
