@@ -17,5 +17,9 @@ class ArtifactError(IlmError):
     """A model file or artifact is missing, damaged, or does not belong with the others."""
 
 
+class TrainingDiverged(IlmError):
+    """A loss or gradient became NaN or infinite."""
+
+
 class LookupFailed(IlmError):
     """A user, an item or a title that was asked for does not exist."""

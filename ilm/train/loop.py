@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ilm.errors import TrainingDiverged
 from ilm.train.checkpoint import CheckpointStore
 from ilm.train.memory import keep_freed_memory
 
@@ -74,7 +75,7 @@ def train(
         One record per step, from the first: {"step": …, "loss": …, …}.
 
     Raises:
-        FloatingPointError: the loss is not finite.
+        TrainingDiverged: a loss or the gradient is not finite.
     """
     keep_freed_memory()
     torch.use_deterministic_algorithms(True)
@@ -92,8 +93,9 @@ def train(
         norm = nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
         values = {key: float(value.detach()) for key, value in losses.items()} | {"gradient_norm": float(norm)}
         if not math.isfinite(values["loss"]) or not math.isfinite(values["gradient_norm"]):
-            raise FloatingPointError(
-                f"{name}: loss {values['loss']}, gradient norm {values['gradient_norm']} at step {step}"
+            raise TrainingDiverged(
+                f"{name}: loss {values['loss']}, gradient norm {values['gradient_norm']} at step {step}. "
+                "Lower the learning rate of this step in params.yaml, or lengthen its warm-up."
             )
         optimizer.step()
         history.append({"step": step, **values})

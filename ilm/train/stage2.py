@@ -81,11 +81,9 @@ class Stage2:
         table = model.head.table(self.item_queries)
         losses = {"answer": F.cross_entropy(model.head(_at_answers(states, rendered), table), targets)}
         if task == "sequential":
-            following = [torch.from_numpy(np.append(history[1:], -1)) for history in histories]
-            for history_targets, target in zip(following, targets, strict=True):
-                history_targets[-1] = target
-            dense = self._behind_items(states, rendered)
-            losses["history"] = F.cross_entropy(model.head(dense, table), torch.cat(following).long())
+            following = [np.append(h[1:], target) for h, target in zip(histories, examples.targets[rows], strict=True)]
+            behind = model.head(self._behind_items(states, rendered), table)
+            losses["history"] = F.cross_entropy(behind, torch.from_numpy(np.concatenate(following)).long())
         if self._spells_titles(step):
             losses["language"] = self._language_loss(states, rendered)
         weights = {"language": self.params.language_loss_weight}
