@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from ilm.errors import TrainingDiverged
 from ilm.train.checkpoint import CheckpointStore
-from ilm.train.memory import keep_freed_memory
 
 Losses = dict[str, Tensor]
 """The value to minimise under "loss", and whatever else is worth a curve."""
@@ -77,7 +76,6 @@ def train(
     Raises:
         TrainingDiverged: a loss or the gradient is not finite.
     """
-    keep_freed_memory()
     torch.use_deterministic_algorithms(True)
     done, history = checkpoints.load(model, optimizer) if checkpoints else (0, [])
     model.train()
