@@ -19,6 +19,9 @@ from tqdm import tqdm
 from ilm.errors import TrainingDiverged
 from ilm.train.checkpoint import CheckpointStore
 
+LARGEST_GRADIENT = 1.0
+"""Norm to which a larger gradient is clipped."""
+
 Losses = dict[str, Tensor]
 """The value to minimise under "loss", and whatever else is worth a curve."""
 
@@ -30,8 +33,6 @@ class Schedule:
     steps: int
     warmup: int
     checkpoint_every: int
-    clip: float = 1.0
-    """Largest norm of the gradient."""
 
     def factor(self, step: int) -> float:
         """Learning-rate factor of a step (0-based): linear warm-up, then half a cosine to zero."""
@@ -88,7 +89,7 @@ def train(
         losses = step_losses(step)
         optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
         values = {key: float(value.detach()) for key, value in losses.items()} | {"gradient_norm": float(norm)}
         if not math.isfinite(values["loss"]) or not math.isfinite(values["gradient_norm"]):
             raise TrainingDiverged(

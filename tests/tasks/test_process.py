@@ -31,7 +31,8 @@ def test_step_dies_with_the_dvc_that_started_it(paused: Path) -> None:
     step = step_process(dvc, "cf", paused / OUTPUTS[0])
     os.kill(dvc.pid, signal.SIGKILL)
     dvc.wait()
-    step.wait(timeout=30)  # raises if it lives on
+    step.wait(timeout=30)
+    assert not step.is_running()
 
 
 def test_step_dies_with_dvc_though_a_shell_stays_between_them(paused: Path) -> None:
@@ -43,6 +44,7 @@ def test_step_dies_with_dvc_though_a_shell_stays_between_them(paused: Path) -> N
     os.kill(dvc.pid, signal.SIGKILL)
     dvc.wait()
     step.wait(timeout=30)
+    assert not step.is_running()
 
 
 def test_step_whose_dvc_is_gone_does_not_start(finished: Path) -> None:
