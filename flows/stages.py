@@ -16,9 +16,6 @@ from tasks.process import PR_SET_PDEATHSIG
 STEPS = ("ingest", "validate", "split", "cf", "pairs", "pretrain", "finetune", "evaluate")
 """In an order in which nothing upstream is stale. The graph is dvc.yaml's; a test holds this chain against it."""
 
-DVC = "import os, sys; sys.stdout = open(os.devnull, 'w'); from dvc.cli import main; sys.exit(main(sys.argv[2:]))"
-"""As `python -m dvc`, without what DVC itself says on stdout; its --quiet would hide its errors too."""
-
 GRACE_SECONDS = 10.0
 """Between asking an interrupted step to stop and killing it."""
 
@@ -34,7 +31,7 @@ def run_stage(name: str, project: Path) -> bool:
     cost_file = project / COST / f"{name}.json"
     before, started = _read(cost_file), datetime.now(UTC).replace(microsecond=0)
     child = subprocess.Popen(
-        [sys.executable, "-c", DVC, "dvc", "repro", "--single-item", name],
+        [sys.executable, "-m", "flows.dvc_child", "dvc", "repro", "--single-item", name],
         cwd=project,
         env=stage_environment(),
         start_new_session=True,

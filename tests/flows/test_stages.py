@@ -1,7 +1,12 @@
+import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows import stages
@@ -43,4 +48,16 @@ def test_step_dies_with_whoever_ran_the_stage(finished: Path, number: signal.Sig
     runner.wait(timeout=30)
     step.wait(timeout=30)
     (finished / "pause").unlink()
-    assert run(finished, "-m", "dvc", "repro", "cf").returncode == 0, "nothing is locked"
+    assert stages.run_stage("cf", finished) is True, "nothing is locked"
+
+
+def test_zombie_of_a_killed_run_holds_no_lock(finished: Path) -> None:
+    (finished / "params.yaml").write_text((finished / "params.yaml").read_text().replace("factors: 2", "factors: 3"))
+    zombie = subprocess.Popen([sys.executable, "-c", ""])
+    while psutil.Process(zombie.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    info = {"pid": zombie.pid, "cmd": "repro cf"}
+    lock = {"read": {}, "write": {str(finished / "data/features/cf.safetensors"): info}}
+    (finished / ".dvc/tmp/rwlock").write_text(json.dumps(lock))
+    assert stages.run_stage("cf", finished) is True
+    zombie.wait()
