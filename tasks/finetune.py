@@ -16,9 +16,9 @@ def run(step: Step) -> None:
     from ilm.cf.fold_in import UserFoldIn
     from ilm.errors import ArtifactError
     from ilm.files import replaced
-    from ilm.model.ilm import ItemLanguageModel
+    from ilm.model.bridge import Bridge
     from ilm.model.language_model import load_language_model
-    from ilm.model.storage import IlmCard, load_qformer, save_ilm
+    from ilm.model.storage import BridgeCard, load_qformer, save_bridge
     from ilm.prompts.rendering import title_tokens
     from ilm.prompts.templates import TASKS
     from ilm.train.checkpoint import CheckpointStore, training_key
@@ -35,8 +35,8 @@ def run(step: Step) -> None:
 
     torch.manual_seed(params.seed)
     items = len(factors.item_factors)
-    model = ItemLanguageModel(qformer.config, language_model, items, model_params.soft_tokens, params.item_embedding)
-    model.qformer.load_state_dict(qformer.query_state(), strict=True)
+    model = Bridge(qformer.config, language_model, items, model_params.soft_tokens, params.item_embedding)
+    model.encoder.load_state_dict(qformer.query_state(), strict=True)
     data = Stage2Data(
         item_factors=factors.item_factors,
         fold_in=UserFoldIn(factors.item_factors, factors.regularization, factors.alpha),
@@ -50,7 +50,7 @@ def run(step: Step) -> None:
 
     if language_model.weights_digest() != before:
         raise ArtifactError(f"language model '{language_model.name}': its weights changed while it should be frozen.")
-    card = IlmCard(
+    card = BridgeCard(
         space_id=factors.space_id,
         language_model=language_model.name,
         language_model_sha256=language_model.sha256,
@@ -62,7 +62,7 @@ def run(step: Step) -> None:
         qformer=pretrained.qformer,
     )
     with replaced(paths.FINETUNED) as folder:
-        save_ilm(folder, model, card, history)
+        save_bridge(folder, model, card, history)
 
 
 if __name__ == "__main__":

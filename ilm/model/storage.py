@@ -14,7 +14,7 @@ from torch import nn
 
 from ilm.errors import ArtifactError
 from ilm.files import read_json, write_json
-from ilm.model.ilm import ItemLanguageModel
+from ilm.model.bridge import Bridge
 from ilm.model.language_model import load_language_model
 from ilm.model.qformer import QFormer, QFormerConfig
 
@@ -35,7 +35,7 @@ class QFormerCard:
 
 
 @dataclass(frozen=True)
-class IlmCard:
+class BridgeCard:
     """What an Item-Language Model's folder says beside its weights."""
 
     space_id: str
@@ -52,7 +52,7 @@ class IlmCard:
     qformer: dict[str, Any]
 
 
-Card = TypeVar("Card", QFormerCard, IlmCard)
+Card = TypeVar("Card", QFormerCard, BridgeCard)
 
 
 def save_qformer(folder: Path, qformer: QFormer, card: QFormerCard, history: list[dict[str, float]]) -> None:
@@ -72,26 +72,26 @@ def load_qformer(folder: Path) -> tuple[QFormer, QFormerCard]:
     return qformer.eval(), card
 
 
-def save_ilm(folder: Path, model: ItemLanguageModel, card: IlmCard, history: list[dict[str, float]]) -> None:
+def save_bridge(folder: Path, model: Bridge, card: BridgeCard, history: list[dict[str, float]]) -> None:
     """Write what was trained of an Item-Language Model into the (new) folder."""
     _save(folder, model, card, history)
 
 
-def load_ilm(folder: Path) -> tuple[ItemLanguageModel, IlmCard]:
+def load_bridge(folder: Path) -> tuple[Bridge, BridgeCard]:
     """Read an Item-Language Model and load its frozen language model by name and hash.
 
     Raises:
         ArtifactError: a file is missing, damaged or does not fit; the language model is not the one of the training.
     """
-    card = _load_card(folder, IlmCard)
+    card = _load_card(folder, BridgeCard)
     language_model = load_language_model(card.language_model, card.language_model_sha256)
     config = _qformer_config(folder, card.qformer)
-    model = ItemLanguageModel(config, language_model, card.items, card.soft_tokens, card.item_embedding)
+    model = Bridge(config, language_model, card.items, card.soft_tokens, card.item_embedding)
     _load_weights(folder, model)
     return model.eval(), card
 
 
-def _save(folder: Path, module: nn.Module, card: QFormerCard | IlmCard, history: list[dict[str, float]]) -> None:
+def _save(folder: Path, module: nn.Module, card: QFormerCard | BridgeCard, history: list[dict[str, float]]) -> None:
     folder.mkdir(parents=True)
     save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, folder / WEIGHTS)
     write_json(folder / CONFIG, asdict(card))

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ilm.model.ilm import Prompts
+from ilm.model.bridge import Prompts
 from ilm.model.language_model import ITEM_TOKEN, USER_TOKEN, LanguageModel
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from ilm.cf import factors as cf_factors
 from ilm.cf.fold_in import UserFoldIn
 from ilm.errors import ArtifactError
-from ilm.model.ilm import ItemLanguageModel
-from ilm.model.storage import IlmCard, load_ilm
+from ilm.model.bridge import Bridge
+from ilm.model.storage import BridgeCard, load_bridge
 from ilm.prompts.rendering import render
 from ilm.prompts.templates import SEEN
 
@@ -23,9 +23,7 @@ class HeadRecommender:
     history's items the last `max_history` are shown in the prompt.
     """
 
-    def __init__(
-        self, model: ItemLanguageModel, card: IlmCard, factors: cf_factors.Factors, batch_size: int = 32
-    ) -> None:
+    def __init__(self, model: Bridge, card: BridgeCard, factors: cf_factors.Factors, batch_size: int = 32) -> None:
         cf_factors.require_space(factors, card.space_id, "the Item-Language Model")
         if len(factors.item_factors) != card.items:
             raise ArtifactError(
@@ -53,7 +51,7 @@ class HeadRecommender:
         users = torch.from_numpy(self.fold_in(histories))
         shown = [history[-self.card.max_history :] for history in histories]
         rendered = render(model.language_model, [template] * len(shown), shown, users, model.adapter.soft_tokens)
-        user_soft = model.adapter(model.qformer.encode(users, users=True))
+        user_soft = model.adapter(model.encoder.encode(users, users=True))
         states = model.hidden_states(rendered.prompts, self._item_soft[rendered.prompts.items], user_soft)
         scores: NDArray[np.float32] = model.head(states[torch.arange(len(shown)), rendered.answer], self._table).numpy()
         return scores
@@ -65,5 +63,5 @@ def load_recommender(model_folder: Path, factors_path: Path, batch_size: int) ->
     Raises:
         ArtifactError: a file is missing or damaged, or model and factors are of different CF spaces.
     """
-    model, card = load_ilm(model_folder)
+    model, card = load_bridge(model_folder)
     return HeadRecommender(model, card, cf_factors.load(factors_path), batch_size)

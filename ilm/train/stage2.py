@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ilm.cf.fold_in import UserFoldIn
-from ilm.model.ilm import ItemLanguageModel
+from ilm.model.bridge import Bridge
 from ilm.prompts.rendering import Rendered, render
 from ilm.prompts.templates import SEEN
 from ilm.train.checkpoint import CheckpointStore
@@ -47,7 +47,7 @@ class Stage2Data:
 class Stage2:
     """The losses of stage 2, one step at a time."""
 
-    def __init__(self, model: ItemLanguageModel, data: Stage2Data, params: "FinetuneParams") -> None:
+    def __init__(self, model: Bridge, data: Stage2Data, params: "FinetuneParams") -> None:
         self.model, self.data, self.params = model, data, params
         self.item_factors = torch.from_numpy(data.item_factors)
         self.users = {
@@ -112,8 +112,8 @@ class Stage2:
         """Render prompts and run the language model on them; an item that occurs often is encoded once."""
         model, rendered = self.model, self._render(task, rows, histories, step)
         shown, place = rendered.prompts.items.unique(return_inverse=True)
-        item_soft = model.adapter(model.qformer.encode(self.item_factors[shown]))[place]
-        user_soft = model.adapter(model.qformer.encode(rendered.prompts.users, users=True))
+        item_soft = model.adapter(model.encoder.encode(self.item_factors[shown]))[place]
+        user_soft = model.adapter(model.encoder.encode(rendered.prompts.users, users=True))
         return rendered, model.hidden_states(rendered.prompts, item_soft, user_soft)
 
     def _render(self, task: str, rows: NDArray[np.int64], histories: list[NDArray[np.int32]], step: int) -> Rendered:
@@ -148,7 +148,7 @@ def _at_answers(states: Tensor, rendered: Rendered) -> Tensor:
 
 
 def finetune(
-    model: ItemLanguageModel,
+    model: Bridge,
     data: Stage2Data,
     params: "FinetuneParams",
     checkpoints: CheckpointStore | None = None,
@@ -161,7 +161,7 @@ def finetune(
     _start_at_popularity(model, data)
     optimizer = optimizer_for(
         [
-            (model.qformer, params.qformer_learning_rate),
+            (model.encoder, params.qformer_learning_rate),
             (model.adapter, params.learning_rate),
             (model.head, params.learning_rate),
         ],
@@ -171,7 +171,7 @@ def finetune(
     return train("stage2", model, optimizer, stage.losses, schedule, checkpoints, log)
 
 
-def _start_at_popularity(model: ItemLanguageModel, data: Stage2Data) -> None:
+def _start_at_popularity(model: Bridge, data: Stage2Data) -> None:
     """Item biases start at the log of the items' training frequency (add-one), the optimum of a constant model."""
     if model.head.item_bias is None:
         return

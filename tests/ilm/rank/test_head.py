@@ -9,11 +9,11 @@ import torch
 from ilm.cf.factors import Factors
 from ilm.cf.fold_in import UserFoldIn
 from ilm.errors import ArtifactError
-from ilm.model.storage import IlmCard
+from ilm.model.storage import BridgeCard
 from ilm.prompts.rendering import render
 from ilm.prompts.templates import SEEN, TASKS
 from ilm.rank.head import HeadRecommender
-from tests.ilm.train.conftest import ITEMS, WIDTH, build_ilm
+from tests.ilm.train.conftest import ITEMS, WIDTH, build_bridge
 from tests.tiny import save_language_model
 
 HISTORIES = [np.array(items, np.int32) for items in ([3], [1, 4, 5, 9, 2, 6], [7, 7, 8])]
@@ -21,7 +21,7 @@ HISTORIES = [np.array(items, np.int32) for items in ([3], [1, 4, 5, 9, 2, 6], [7
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return build_ilm(save_language_model(tmp_path_factory.mktemp("lm") / "tiny"))
+    return build_bridge(save_language_model(tmp_path_factory.mktemp("lm") / "tiny"))
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def factors():
 
 @pytest.fixture
 def card(model):
-    return IlmCard(
+    return BridgeCard(
         space_id="0" * 16, language_model="tiny", language_model_sha256="", items=ITEMS, soft_tokens=1,
-        item_embedding=True, max_history=4, recipe="IT", qformer=asdict(model.qformer.config),
+        item_embedding=True, max_history=4, recipe="IT", qformer=asdict(model.encoder.config),
     )  # fmt: skip
 
 
@@ -44,12 +44,12 @@ def test_batched_scores_equal_one_prompt_at_a_time(model, card, factors, task):
     scores = HeadRecommender(model, card, factors, batch_size=2).score(task, HISTORIES)
     item_factors = torch.from_numpy(factors.item_factors)
     with torch.no_grad():
-        table = model.head.table(model.qformer.encode(item_factors))
+        table = model.head.table(model.encoder.encode(item_factors))
         for history, row in zip(HISTORIES, scores, strict=True):
             user = torch.from_numpy(UserFoldIn(factors.item_factors, 0.05, 10.0)([history]))
             prompt = render(model.language_model, [SEEN[task][0]], [history[-4:]], user, 1)
-            item_soft = model.adapter(model.qformer.encode(item_factors[prompt.prompts.items]))
-            user_soft = model.adapter(model.qformer.encode(user, users=True))
+            item_soft = model.adapter(model.encoder.encode(item_factors[prompt.prompts.items]))
+            user_soft = model.adapter(model.encoder.encode(user, users=True))
             states = model.hidden_states(prompt.prompts, item_soft, user_soft)
             expected = model.head(states[0, -1:], table)[0]
             torch.testing.assert_close(torch.from_numpy(row), expected, atol=1e-5, rtol=1e-4)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ilm.cf.fold_in import UserFoldIn
-from ilm.model.ilm import ItemLanguageModel
+from ilm.model.bridge import Bridge
 from ilm.model.language_model import load_language_model
 from ilm.model.qformer import QFormerConfig
 from ilm.params import FinetuneParams, ModelParams, PretrainParams
@@ -85,15 +85,15 @@ def finetune_params():
     )
 
 
-def build_ilm(language_model_folder, soft_tokens=1):
+def build_bridge(language_model_folder, soft_tokens=1):
     language_model = load_language_model(str(language_model_folder))
     torch.manual_seed(0)
     config = QFormerConfig(
         hidden=16, heads=2, intermediate=32, vocabulary=10, max_positions=8, layer_norm_eps=1e-12, layers=2, queries=2,
         cf_width=WIDTH, cf_tokens=2, cross_attention_every=1,
     )  # fmt: skip
-    model = ItemLanguageModel(config, language_model, ITEMS, soft_tokens, item_embedding=True)
-    for name, parameter in model.qformer.named_parameters():
+    model = Bridge(config, language_model, ITEMS, soft_tokens, item_embedding=True)
+    for name, parameter in model.encoder.named_parameters():
         if "cross_attention" in name and parameter.ndim == 2:
             torch.nn.init.normal_(
                 parameter, std=0.25
@@ -103,4 +103,4 @@ def build_ilm(language_model_folder, soft_tokens=1):
 
 @pytest.fixture
 def ilm(language_model_folder):
-    return build_ilm(language_model_folder)
+    return build_bridge(language_model_folder)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from ilm.train.checkpoint import CheckpointStore
 from ilm.train.loop import epoch_batch
 from ilm.train.stage2 import Stage2, finetune
-from tests.ilm.train.conftest import build_ilm
+from tests.ilm.train.conftest import build_bridge
 from tests.ilm.train.test_stage1 import Killed, killed_at
 from tests.tiny import save_language_model
 
@@ -32,7 +32,7 @@ def test_every_trained_parameter_moves_and_no_other_is_saved(ilm, stage2_data, f
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
 def test_training_lowers_the_loss_for_any_causal_language_model(architecture, stage2_data, finetune_params, tmp_path):
-    model = build_ilm(save_language_model(tmp_path / architecture, architecture))
+    model = build_bridge(save_language_model(tmp_path / architecture, architecture))
     params = finetune_params.model_copy(update={"steps": 60, "qformer_learning_rate": 1e-3})
     history = finetune(model, stage2_data, params)
     answers = [record["sequential_answer"] for record in history if "sequential_answer" in record]
@@ -40,7 +40,7 @@ def test_training_lowers_the_loss_for_any_causal_language_model(architecture, st
 
 
 def test_resumed_training_equals_the_uninterrupted_one(language_model_folder, stage2_data, finetune_params, tmp_path):
-    whole, interrupted, resumed = (build_ilm(language_model_folder) for _ in range(3))
+    whole, interrupted, resumed = (build_bridge(language_model_folder) for _ in range(3))
     whole_history = finetune(whole, stage2_data, finetune_params)
     store = CheckpointStore(tmp_path, "key")
     with pytest.raises(Killed):
@@ -58,7 +58,7 @@ def test_history_loss_asks_each_item_for_the_one_after_it(ilm, stage2_data, fine
     stage.losses(0)
     table = ilm.head.table(ilm.encode_all(stage.item_factors))
     with torch.no_grad():
-        ilm.qformer.query_tokens.add_(torch.randn_like(ilm.qformer.query_tokens))
+        ilm.encoder.query_tokens.add_(torch.randn_like(ilm.encoder.query_tokens))
     losses = stage.losses(1)
     rows = epoch_batch(
         len(stage.data.examples["sequential"].targets), finetune_params.batch_size, 1, finetune_params.seed
@@ -70,8 +70,8 @@ def test_history_loss_asks_each_item_for_the_one_after_it(ilm, stage2_data, fine
             stage2_data.examples["sequential"].targets[row],
         )
         rendered = stage._render("sequential", rows, [stage2_data.examples["sequential"].histories[r] for r in rows], 1)
-        soft = ilm.adapter(ilm.qformer.encode(stage.item_factors[rendered.prompts.items]))
-        users = ilm.adapter(ilm.qformer.encode(rendered.prompts.users, users=True))
+        soft = ilm.adapter(ilm.encoder.encode(stage.item_factors[rendered.prompts.items]))
+        users = ilm.adapter(ilm.encoder.encode(rendered.prompts.users, users=True))
         index = list(rows).index(row)
         states = ilm.hidden_states(rendered.prompts, soft, users)[index]
         places = (rendered.prompts.token_ids[index] == ilm.language_model.item_id).nonzero().squeeze(1)

@@ -51,7 +51,7 @@ class RetrievalHead(nn.Module):
     """Scores of all items at answer positions: <projected hidden state, item vector> / sqrt(e) + item bias.
 
     An item's vector is a projection of its query outputs plus, with `item_embedding`, a learned part of its own.
-    Hidden states are standardised with fixed statistics (`ItemLanguageModel.calibrate_states`): in a language model's
+    Hidden states are standardised with fixed statistics (`Bridge.calibrate_states`): in a language model's
     last layer a few features are so large that they would drown the others.
     """
 
@@ -79,7 +79,7 @@ class RetrievalHead(nn.Module):
         return scores if self.item_bias is None else scores + self.item_bias
 
 
-class ItemLanguageModel(nn.Module):
+class Bridge(nn.Module):
     """Q-Former, adapter and retrieval head around a frozen language model.
 
     `state_dict` holds what is trained (and the Q-Former's two scales), never the language model.
@@ -103,7 +103,7 @@ class ItemLanguageModel(nn.Module):
         super().__init__()
         queries, hidden = qformer_config.queries, qformer_config.hidden
         self._outside_state = (language_model,)
-        self.qformer = QFormer(qformer_config, text=False)
+        self.encoder = QFormer(qformer_config, text=False)
         self.adapter = Adapter(queries, hidden, soft_tokens, language_model.width)
         self.head = RetrievalHead(language_model.width, queries, hidden, items, item_embedding)
 
@@ -163,7 +163,7 @@ class ItemLanguageModel(nn.Module):
     @torch.no_grad()
     def encode_all(self, vectors: Tensor, users: bool = False, batch_size: int = 1024) -> Tensor:
         """Query outputs [n, q, h] of CF vectors [n, d], without gradient, in batches."""
-        return torch.cat([self.qformer.encode(chunk, users=users) for chunk in vectors.split(batch_size)])
+        return torch.cat([self.encoder.encode(chunk, users=users) for chunk in vectors.split(batch_size)])
 
 
 def _calibrate(linear: nn.Linear, outputs: Tensor, scale: float) -> None:

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from ilm.model.ilm import Adapter, RetrievalHead
+from ilm.model.bridge import Adapter, RetrievalHead
 from ilm.prompts.rendering import render
-from tests.ilm.train.conftest import build_ilm
+from tests.ilm.train.conftest import build_bridge
 from tests.tiny import save_language_model
 
 
 @pytest.fixture(scope="module", params=[1, 2])
 def ilm(request, tmp_path_factory):
-    return build_ilm(save_language_model(tmp_path_factory.mktemp("lm") / "tiny"), soft_tokens=request.param)
+    return build_bridge(save_language_model(tmp_path_factory.mktemp("lm") / "tiny"), soft_tokens=request.param)
 
 
 def rendered_batch(ilm, histories):
@@ -105,4 +105,4 @@ def test_head_without_item_embedding_has_nothing_per_item():
 
 def test_state_dict_never_holds_the_language_model(ilm):
     held = sum(tensor.numel() for tensor in ilm.state_dict().values())
-    assert held == sum(p.numel() for part in (ilm.qformer, ilm.adapter, ilm.head) for p in part.state_dict().values())
+    assert held == sum(p.numel() for part in (ilm.encoder, ilm.adapter, ilm.head) for p in part.state_dict().values())
