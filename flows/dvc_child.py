@@ -6,6 +6,7 @@ lock of a process that has ended, but in a container whose first process reaps n
 
 import os
 import sys
+from pathlib import Path
 
 import psutil
 
@@ -20,7 +21,7 @@ def is_alive(pid: int) -> bool:
 
 if __name__ == "__main__":
     psutil.pid_exists = is_alive  # what dvc.rwlock asks
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115  for as long as the process lives
+    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  for as long as the process lives
     from dvc.cli import main
 
     sys.exit(main(sys.argv[2:]))
