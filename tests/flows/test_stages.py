@@ -11,7 +11,7 @@ import pytest
 
 from flows import stages
 from ilm.errors import IlmError
-from tests.fake_project import run, start, step_process
+from tests.fake_project import start, step_process
 
 
 def test_stage_runs_once_and_is_then_up_to_date_though_no_environment_is_active(
