@@ -3,7 +3,7 @@ SHELL := bash
 PYTHON ?= $(or $(shell command -v python3.11 || command -v python3),python3)
 BIN := .venv/bin
 
-.PHONY: setup run test test-slow lint clean
+.PHONY: setup run test test-slow bench lint clean
 .DEFAULT_GOAL := run
 
 setup: .venv/installed  ## packages at their pinned versions, and the built-in models
@@ -25,6 +25,9 @@ test: setup  ## the fast tests
 
 test-slow: setup  ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow
+
+bench: setup  ## speed as ratios to the floor: reports/bench.json
+	$(BIN)/python -m benchmarks
 
 lint: setup  ## style, format, types
 	$(BIN)/ruff check .

@@ -56,9 +56,9 @@ def recommend(
     if (user is None) == (not history):
         raise typer.BadParameter("give either --user or --history.")
     folder = champion_bundle(Path.cwd())
-    from ilm.serve.recommender import RecommenderService
+    from ilm.serve.item_language_model import ItemLanguageModel
 
-    found = RecommenderService.load(folder).recommend(user_id=user, history=history, k=k)
+    found = ItemLanguageModel.from_pretrained(folder).rank(user=user, history=history, k=k)
     rows = [{"rank": i, "item_id": r.item_id, "title": r.title, "score": r.score} for i, r in enumerate(found, start=1)]
     if as_json:
         import json
@@ -83,6 +83,21 @@ def doctor() -> None:
     from flows.doctor import print_findings
 
     raise typer.Exit(print_findings(Path.cwd()))
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder to make, such as features.")],
+) -> None:
+    """Copy features and settings to a folder, to train on a machine without the pipeline (python -m ilm.train).
+
+    Example: ilm export features
+    """
+    from tasks.export import export_features
+
+    names = export_features(Path.cwd(), folder)
+    print(f"{folder}: {', '.join(names)}")
+    print(f"There: python -m ilm.train pretrain --features {folder} --out models/qformer")
 
 
 @app.command()

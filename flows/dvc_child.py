@@ -14,7 +14,7 @@ import psutil
 def is_alive(pid: int) -> bool:
     """True if a process of that id exists and has not ended: a zombie holds no lock."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

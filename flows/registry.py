@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.version import BUNDLE, pyfunc_arguments, version_metrics, version_tags
+from flows.version import BUNDLE, data_notice, pyfunc_arguments, require_locked, version_metrics, version_tags
 from ilm.errors import ArtifactError, ConfigError
 from ilm.files import digest
 from ilm.params import load_params
@@ -33,11 +33,12 @@ def register(project: Path) -> str:
     """
     from ilm.serve.bundle import make_bundle
 
-    name = load_params(project / "params.yaml").registry.model_name
-    metrics = version_metrics(project)
+    params = load_params(project / "params.yaml")
+    name, metrics = params.registry.model_name, version_metrics(project)
+    require_locked(project)
     with tempfile.TemporaryDirectory(prefix="ilm-bundle-") as folder:
         bundle = Path(folder) / BUNDLE
-        make_bundle(bundle, project / FEATURES, project / FINETUNED)
+        make_bundle(bundle, project / FEATURES, project / FINETUNED, metrics, data_notice(params.data.source))
         tags = version_tags(project, bundle)
         store = Store.open(project)
         known = [v for v in _versions(store.client, name) if v.tags.get(DIGEST_TAG) == tags[DIGEST_TAG]]

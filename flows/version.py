@@ -44,16 +44,21 @@ def version_metrics(project: Path) -> dict[str, float]:
     return metrics
 
 
-def version_tags(project: Path, bundle: Path) -> dict[str, str]:
-    """Tags of a version: its bundle's digest, and git commit, settings, data, CF space and language model behind it.
+def require_locked(project: Path) -> None:
+    """Check that what would be registered is what dvc.lock says the pipeline made.
 
     Raises:
-        ArtifactError: what would be registered is not what dvc.lock says the pipeline made.
+        ArtifactError: it is not.
     """
     made = _locked_md5(project)
     for path in (paths.FINETUNED, paths.CF_FACTORS, paths.CATALOGUE, paths.USER_IDS, paths.SEQUENCES, paths.METRICS):
         if made.get(str(path)) != dvc_md5(project / path):
             raise ArtifactError(f"{path}: not the one in dvc.lock, so its origin is unknown. Run `dvc repro`.")
+
+
+def version_tags(project: Path, bundle: Path) -> dict[str, str]:
+    """Tags of a version: its bundle's digest, and git commit, settings, data, CF space and language model behind it."""
+    made = _locked_md5(project)
     card = read_json(bundle / "model" / "config.json")
     return {
         "ilm.bundle_digest": digest(bundle),
@@ -64,6 +69,13 @@ def version_tags(project: Path, bundle: Path) -> dict[str, str]:
         "data.interactions.md5": made[str(paths.INTERACTIONS)],
         "data.items.md5": made[str(paths.ITEMS)],
     } | origin(project)
+
+
+def data_notice(source: str) -> str | None:
+    """What the built-in data are and under which terms they may be used; None for the user's own."""
+    from ilm.data.movielens import NOTICE
+
+    return NOTICE if source == "movielens-small" else None
 
 
 def pyfunc_arguments(project: Path, bundle: Path) -> dict[str, Any]:

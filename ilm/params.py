@@ -7,12 +7,39 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from ilm.errors import ConfigError
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+DEFAULT_MIXTURE: dict[str, float] = {
+    "sequential": 54,
+    "straightforward": 18,
+    "title": 8,
+    "description": 6,
+    "attributes": 3,
+    "comparison": 2,
+    "why": 3,
+    "conversation": 6,
+}
+"""All tasks of stage 2 (`ilm.prompts.tasks`)."""
+RANKING = ("sequential", "straightforward", "title")
+"""Of these, the ones that a model is evaluated by."""
+SPEAKING = ("description", "attributes", "comparison", "why")
+"""Of these, the ones that ask for words and no item."""
 
 
 class Section(BaseModel):
@@ -97,8 +124,10 @@ class PairsParams(Section):
 
 
 class ModelParams(Section):
-    """The Q-Former and the two pretrained models around it (steps `pretrain` and `finetune`)."""
+    """The encoder and the two pretrained models around it (steps `pretrain` and `finetune`)."""
 
+    encoder: Literal["qformer", "mlp", "text"] = "qformer"
+    """What turns CF vectors into soft tokens: the Q-Former; a two-layer MLP (CoLLM); or nothing, titles instead."""
     text_encoder: str = "all-minilm-l6-v2"
     """Built-in name or a local folder of a BERT-like encoder; gives the Q-Former its start."""
     llm: str = "smollm2-135m-instruct"
@@ -113,6 +142,8 @@ class ModelParams(Section):
     """Cross-attention in every n-th layer, starting with the first."""
     soft_tokens: PositiveInt = 1
     """LLM positions per item or user; divides `queries` (queries / soft_tokens are concatenated, then projected)."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of matrix products in training, and of the frozen LLM there; what is trained stays in fp32. bf16 is for GPUs."""
 
     @model_validator(mode="after")
     def _soft_tokens_divide_queries(self) -> "ModelParams":
@@ -136,6 +167,8 @@ class PretrainParams(Section):
     """Pairs per item-item or user-item step."""
     interaction_every: PositiveInt = 2
     """Every n-th step is an interaction step (item-item, user-item in turn)."""
+    gradient_accumulation: PositiveInt = 1
+    """Micro-batches that a step's rows are cut into: less memory. Contrast is then within the micro-batch."""
     learning_rate: PositiveFloat = 5e-4
     """Highest learning rate, after the warm-up."""
     warmup: PositiveInt = 20
@@ -143,9 +176,11 @@ class PretrainParams(Section):
     max_text_tokens: Annotated[int, Field(ge=8, le=512)] = 24
     """Word pieces of an item's text; longer texts are cut."""
     held_out_fraction: Fraction = 0.1
-    """Share of items kept out of stage 1 for the held-out loss."""
+    """Share of items, and of interaction pairs, kept out of stage 1 for the held-out losses."""
+    early_stop_patience: NonNegativeInt = 0
+    """Evaluations without a smaller `held_out_loss` after which stage 1 ends with its best weights; 0: all steps."""
     checkpoint_every: PositiveInt = 50
-    """Steps between saved training states."""
+    """Steps between evaluations on what is held out, and between saved training states."""
     seed: Seed = 42
 
 
@@ -153,34 +188,51 @@ class FinetuneParams(Section):
     """Stage 2: Q-Former, adapter and retrieval head in front of the frozen LLM (step `finetune`)."""
 
     steps: PositiveInt = 300
-    """Steps of both tasks together."""
-    batch_size: PositiveInt = 16
-    """Prompts per sequential step."""
-    straightforward_batch_size: PositiveInt = 32
-    """Prompts per straightforward step: they are a third as long and have one target, not one per history item."""
+    """Steps of all tasks together; each has prompts of one task."""
+    step_tokens: PositiveInt = 480
+    """Tokens of a step, about: decides how many prompts of its task it has, so that steps of all tasks cost alike."""
+    mixture: dict[str, NonNegativeFloat] = DEFAULT_MIXTURE
+    """Weights of the tasks, as shares of the steps; a task that is not listed has none (docs/decisions/tasks.md)."""
+    gradient_accumulation: PositiveInt = 1
+    """Micro-batches that a step's prompts are cut into: less memory, the same step."""
     learning_rate: PositiveFloat = 1e-3
-    """Highest learning rate of adapter and retrieval head."""
-    qformer_learning_rate: PositiveFloat = 1e-4
-    """Highest learning rate of the Q-Former."""
+    """Highest learning rate of the adapter."""
+    head_learning_rate: PositiveFloat = 3e-4
+    """Highest learning rate of the retrieval head."""
+    encoder_learning_rate: PositiveFloat = 1e-4
+    """Highest learning rate of the encoder."""
     warmup: PositiveInt = 30
     """Steps until the learning rates are reached; then they fall as half a cosine."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
     """Of AdamW; biases and norms are not decayed."""
-    sequential_weight: PositiveInt = 3
-    """Share of the steps for the task that shows the history; against the next setting."""
-    straightforward_weight: PositiveInt = 1
-    """Share of the steps for the task that shows the user alone."""
     language_loss_weight: Annotated[float, Field(ge=0.0)] = 0.1
-    """Weight of the language-model loss on the answer's title, beside the retrieval loss."""
-    language_every: PositiveInt = 3
-    """Every n-th step has that loss: a title adds a third to a prompt's length."""
-    max_answer_tokens: PositiveInt = 12
-    """Tokens of a title that are spelled out."""
+    """Weight of the language-model loss (nats per token of the answers), beside the retrieval loss."""
+    max_answer_tokens: PositiveInt = 48
+    """Tokens of an answer; longer ones are cut."""
+    held_out_fraction: Fraction = 0.05
+    """Share of items that no answer describes, for the held-out loss; up to `pretrain`'s, stage 1 kept them, too."""
     item_embedding: bool = True
-    """A learned part per item in the retrieval table, beside the part that the Q-Former gives."""
+    """A learned part per item in the retrieval table, beside the part that the encoder gives."""
+    item_context: bool = True
+    """The head's query has a part of the prompt's items themselves (docs/decisions/retrieval-head.md)."""
+    context_steps: PositiveInt = 600
+    """Steps in which that part learns from histories, before the language model takes part."""
+    context_batch_size: PositiveInt = 32
+    """Histories of such a step."""
+    context_learning_rate: PositiveFloat = 3e-3
+    """Highest learning rate of the retrieval head in these steps."""
     checkpoint_every: PositiveInt = 50
     """Steps between saved training states, and between refreshed encodings of the catalogue."""
     seed: Seed = 42
+
+    @model_validator(mode="after")
+    def _mixture_recommends(self) -> "FinetuneParams":
+        unknown = [task for task in self.mixture if task not in DEFAULT_MIXTURE]
+        if unknown:
+            raise ValueError(f"mixture: no task is called {', '.join(unknown)}; there are {', '.join(DEFAULT_MIXTURE)}")
+        if not any(self.mixture.get(task, 0) > 0 for task in RANKING):
+            raise ValueError(f"mixture needs a weight above 0 for one of {', '.join(RANKING)}")
+        return self
 
 
 class EvaluateParams(Section):
@@ -213,6 +265,23 @@ class Params(Section):
     finetune: FinetuneParams = FinetuneParams()
     evaluate: EvaluateParams = EvaluateParams()
     registry: RegistryParams = RegistryParams()
+
+    @model_validator(mode="after")
+    def _encoder_has_what_is_asked_of_it(self) -> "Params":
+        encoder = self.model.encoder
+        wrong = []
+        if encoder != "qformer" and self.pretrain.recipe != "none":
+            wrong.append(f"pretrain.recipe must be none (it is {self.pretrain.recipe}): only a Q-Former has a stage 1")
+        if encoder == "mlp" and self.model.soft_tokens != 1:
+            wrong.append(f"model.soft_tokens must be 1 (it is {self.model.soft_tokens}): an MLP has one output")
+        if encoder == "text" and not self.finetune.item_embedding:
+            wrong.append("finetune.item_embedding must be true: nothing else tells items apart in the retrieval table")
+        speaking = [task for task in SPEAKING if self.finetune.mixture.get(task)]
+        if encoder == "text" and speaking:
+            wrong.append(f"finetune.mixture must not have {', '.join(speaking)}: nothing that learns speaks")
+        if wrong:
+            raise ValueError(f"with model.encoder {encoder}, {'; '.join(wrong)}")
+        return self
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:

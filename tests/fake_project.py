@@ -92,7 +92,9 @@ def cf(step: Step) -> None:
             pq.write_table(pa.table(table), temporary)
     with replaced(paths.FINETUNED) as folder:
         folder.mkdir()
-        card = {"space_id": "s", "language_model": "tiny", "language_model_sha256": "0" * 64, "factors": factors}
+        card = {"space_id": "s", "language_model": "tiny", "language_model_sha256": "0" * 64, "items": 2}
+        card |= {"soft_tokens": 1, "item_embedding": True, "max_history": 4, "recipe": "none", "item_name_tokens": 0}
+        card["encoder"] = {"kind": "mlp", "cf_width": factors}
         write_json(folder / "config.json", card)
 
 
@@ -111,21 +113,21 @@ if __name__ == "__main__":
 
 ILM = """\
 import flows.stages
-import ilm.serve.recommender as recommender
+import ilm.serve.item_language_model as served
 from flows.cli import main
 
 
-class Service:
+class StandIn:
     @classmethod
-    def load(cls, folder):
+    def from_pretrained(cls, path):
         return cls()
 
-    def recommend(self, *, user_id=None, history=None, k=10):
-        return [recommender.Recommendation("b", "B", 0.5)]
+    def rank(self, *, user=None, history=None, k=10):
+        return [served.Recommendation("b", "B", 0.5)]
 
 
 flows.stages.STEPS = ("ingest", "cf", "evaluate")
-recommender.RecommenderService = Service
+served.ItemLanguageModel = StandIn
 main()
 """
 """The command line `ilm` of this project: its three steps, and a recommender that always says the same."""

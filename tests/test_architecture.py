@@ -27,7 +27,10 @@ INSIDE_ILM = {
 """What the modules of a folder may import, beside their own folder and BASE."""
 
 LEAN = ("ilm/model", "ilm/train", "ilm/rank", "ilm/prompts", "ilm/cf/factors.py", "ilm/cf/fold_in.py")
-LEAN_MAY = {"gguf", "ilm", "numpy", "pyarrow", "safetensors", "tokenizers", "torch", "tqdm", "transformers"}
+LEAN_MAY = {
+    "accelerate", "gguf", "ilm", "numpy", "pyarrow", "safetensors", "tokenizers", "torch", "tqdm",
+    "transformers",
+}  # fmt: skip
 """`gguf` and `tokenizers` come with the built-in language model."""
 
 HEAVY = ("torch", "mlflow", "prefect", "great_expectations", "implicit", "pandas", "dvc")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from torch.nn import functional as F
 from transformers import (
     BertConfig,
     BertModel,
@@ -14,6 +15,8 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
+
+from ilm.model.head import RetrievalHead
 
 
 def save_language_model(folder: Path, architecture: str = "llama") -> Path:
@@ -68,3 +71,17 @@ def save_text_encoder(folder: Path) -> Path:
     )  # fmt: skip
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     return folder
+
+
+def plain_context(head: RetrievalHead, table: torch.Tensor, items: list[int], user: torch.Tensor) -> torch.Tensor:
+    """The head's context [e] behind `items`, with the user's query outputs [q, h], item by item."""
+    parts = head.item_context
+    assert parts is not None
+    if not items:
+        return parts.user_strength * F.normalize(head.item_projection(user.flatten()), dim=0)
+    total = torch.zeros(table.shape[1])
+    for strength, decay in zip(parts.strength, parts.decay.sigmoid(), strict=True):
+        weights = [decay**age for age in reversed(range(len(items)))]
+        for weight, item in zip(weights, items, strict=True):
+            total = total + strength * weight / sum(weights) * table[item]
+    return total

@@ -1,10 +1,11 @@
 """The Item-Language Model: item and user vectors between ordinary words in a frozen language model's prompt.
 
-Q-Former outputs of items and users pass a linear adapter and take the places of placeholder tokens (design of ILM,
-arXiv 2406.02844, phase 2, and of LLaVA-like bridges: one `masked_scatter`). A retrieval head compares the hidden state
-at an answer position with a table of item vectors, so one matmul ranks the whole catalogue.
+Query outputs of items and users (`ilm.model.encoders`) pass a linear adapter and take the places of placeholder tokens
+(design of ILM, arXiv 2406.02844, phase 2, and of LLaVA-like bridges: one `masked_scatter`). A retrieval head compares
+the hidden state at an answer position with a table of item vectors, so one matmul ranks the whole catalogue.
 
-Shapes: b prompts, l tokens, n items of the catalogue, q queries, h Q-Former width, w LLM width, e head width.
+Shapes: b prompts, l tokens, n items of the catalogue, q queries, h encoder width, s soft tokens,
+w LLM width, e head width.
 """
 
 from dataclasses import dataclass
@@ -12,10 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ilm.model.encoders import Encoder
+from ilm.model.head import RetrievalHead
 from ilm.model.language_model import LanguageModel
-from ilm.model.qformer import QFormer, QFormerConfig
-
-HEAD_WIDTH = 256
 
 
 @dataclass(frozen=True)
@@ -34,78 +34,65 @@ class Prompts:
 
 class Adapter(nn.Module):
     """Linear map from query outputs [n, q, h] to LLM inputs [n, s, w]: each of the s soft tokens is a projection of
-    q / s neighbouring queries."""
+    q / s neighbouring queries. Without queries there are no soft tokens, whatever was asked for."""
 
     def __init__(self, queries: int, hidden: int, soft_tokens: int, width: int) -> None:
         super().__init__()
-        self.soft_tokens, self.inputs = soft_tokens, queries // soft_tokens * hidden
-        self.projection = nn.Linear(self.inputs, width)
+        self.soft_tokens, self.width = soft_tokens if queries else 0, width
+        if queries % soft_tokens:
+            raise ValueError(f"soft_tokens ({soft_tokens}) must divide queries ({queries})")
+        self.inputs = queries // soft_tokens * hidden
+        self.projection = nn.Linear(self.inputs, width) if queries else None
 
     def forward(self, queries: Tensor) -> Tensor:
         """[n, q, h] -> [n, s, w]."""
+        if self.projection is None:
+            return queries.new_zeros(len(queries), 0, self.width)
         out: Tensor = self.projection(queries.reshape(len(queries), self.soft_tokens, self.inputs))
         return out
 
 
-class RetrievalHead(nn.Module):
-    """Scores of all items at answer positions: <projected hidden state, item vector> / sqrt(e) + item bias.
-
-    An item's vector is a projection of its query outputs plus, with `item_embedding`, a learned part of its own.
-    Hidden states are standardised with fixed statistics (`Bridge.calibrate_states`): in a language model's
-    last layer a few features are so large that they would drown the others.
-    """
-
-    state_mean: Tensor
-    state_deviation: Tensor
-
-    def __init__(self, width: int, queries: int, hidden: int, items: int, item_embedding: bool) -> None:
-        super().__init__()
-        self.register_buffer("state_mean", torch.zeros(width))
-        self.register_buffer("state_deviation", torch.ones(width))
-        self.answer_projection = nn.Linear(width, HEAD_WIDTH)
-        self.item_projection = nn.Linear(queries * hidden, HEAD_WIDTH)
-        self.item_embedding = nn.Parameter(torch.zeros(items, HEAD_WIDTH)) if item_embedding else None
-        self.item_bias = nn.Parameter(torch.zeros(items)) if item_embedding else None
-
-    def table(self, item_queries: Tensor) -> Tensor:
-        """Item vectors [n, e] of query outputs [n, q, h]."""
-        table: Tensor = self.item_projection(item_queries.flatten(1))
-        return table if self.item_embedding is None else table + self.item_embedding
-
-    def forward(self, states: Tensor, table: Tensor) -> Tensor:
-        """Scores [m, n] of all items for hidden states [m, w]."""
-        standard = (states - self.state_mean) / self.state_deviation
-        scores: Tensor = self.answer_projection(standard) @ table.T * HEAD_WIDTH**-0.5
-        return scores if self.item_bias is None else scores + self.item_bias
-
-
 class Bridge(nn.Module):
-    """Q-Former, adapter and retrieval head around a frozen language model.
+    """Encoder, adapter and retrieval head around a frozen language model.
 
-    `state_dict` holds what is trained (and the Q-Former's two scales), never the language model.
+    `state_dict` holds what is trained, the encoder's scales and the items' names; never the language model.
 
     Args:
-        qformer_config: sizes of the Q-Former, built without its text branch.
+        encoder: without a text branch.
         language_model: frozen; kept outside the module tree.
         items: size of the catalogue.
-        soft_tokens: LLM positions per item or user.
+        soft_tokens: LLM positions per item or user (none with an encoder that has no queries).
         item_embedding: whether the retrieval table has a learned part per item.
+        item_context: whether the head's queries have a part of the prompt's items themselves.
+        item_names: int64 [n, t], token ids of each item's title, -1 behind its end (`ilm.prompts`): how items stand in
+            a prompt where an encoder has no queries. None, and never needed, for other encoders.
+
+    Raises:
+        ValueError: soft_tokens do not divide the encoder's queries; or an encoder without queries lacks `item_names`
+            or `item_embedding`.
     """
+
+    item_names: Tensor | None
 
     def __init__(
         self,
-        qformer_config: QFormerConfig,
+        encoder: Encoder,
         language_model: LanguageModel,
         items: int,
         soft_tokens: int,
         item_embedding: bool,
+        item_names: Tensor | None = None,
+        item_context: bool = True,
     ) -> None:
         super().__init__()
-        queries, hidden = qformer_config.queries, qformer_config.hidden
+        queries, hidden = encoder.config.queries, encoder.config.hidden
+        if (item_names is None) == (queries == 0):
+            raise ValueError("item_names are for encoders without queries, and needed there")
         self._outside_state = (language_model,)
-        self.encoder = QFormer(qformer_config, text=False)
+        self.encoder = encoder
         self.adapter = Adapter(queries, hidden, soft_tokens, language_model.width)
-        self.head = RetrievalHead(language_model.width, queries, hidden, items, item_embedding)
+        self.head = RetrievalHead(language_model.width, queries, hidden, items, item_embedding, item_context)
+        self.register_buffer("item_names", item_names)
 
     @property
     def language_model(self) -> LanguageModel:
@@ -115,10 +102,12 @@ class Bridge(nn.Module):
     @torch.no_grad()
     def calibrate_items(self, item_factors: Tensor) -> None:
         """Start adapter and item table where items differ: centred over the catalogue [n, d], soft tokens at the scale
-        of the word embeddings, item vectors at unit scale.
+        of the word embeddings.
 
         Half of a pretrained Q-Former's output is the same for all items; left in, it drowns what tells them apart.
         """
+        if self.adapter.projection is None or self.head.item_projection is None:
+            return
         item_queries = self.encode_all(item_factors)
         _calibrate(self.adapter.projection, self.adapter(item_queries), self.language_model.embedding_scale)
         _calibrate(self.head.item_projection, self.head.item_projection(item_queries.flatten(1)), 1.0)

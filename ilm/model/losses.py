@@ -29,45 +29,51 @@ def query_text_similarity(queries: Tensor, text: Tensor) -> Tensor:
     return torch.einsum("bqh,ch->bqc", queries, text).amax(dim=1)
 
 
-def symmetric_contrast(similarity: Tensor, same: Tensor, temperature: Tensor) -> Tensor:
-    """InfoNCE in both directions over `similarity` [b, b], the diagonal being positive.
+def contrast(similarity: Tensor, same: Tensor, positive: Tensor, temperature: Tensor) -> Tensor:
+    """InfoNCE of each row: `similarity` [b, c] of b rows with the c candidates of the whole batch -> [b].
 
-    `same` [b, b] is True where row and column stand for the same thing (the same item twice in a batch); off the
-    diagonal such pairs are no negatives and are masked out.
+    `positive` [b] is each row's true candidate. `same` [b, c] is True where row and candidate stand for the same thing
+    (the same item twice in a batch); apart from the positive, such candidates are no negatives and are masked out.
     """
-    duplicate = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
-    logits = (similarity / temperature).masked_fill(duplicate, float("-inf"))
-    positive = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, positive) + F.cross_entropy(logits.T, positive)) / 2
+    true = positive[:, None] == torch.arange(similarity.shape[1], device=positive.device)
+    logits = (similarity / temperature).masked_fill(same & ~true, float("-inf"))
+    return F.cross_entropy(logits.float(), positive, reduction="none")
 
 
-def hard_negatives(similarity: Tensor, same: Tensor, temperature: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw for each row one column that is not the same item, likelier the more similar: [b] indices.
+def hard_negatives(similarity: Tensor, same: Tensor, temperature: Tensor, noise: Tensor) -> Tensor:
+    """Draw for each row one candidate that is not the same item: [b] indices.
 
-    One vectorised multinomial over softmax(similarity / temperature). Needs two different items in the batch.
+    Half of them by softmax(similarity / temperature) over the other items, as in BLIP-2; the other half evenly. With
+    hard ones alone matching stays at chance (docs/decisions/stage1.md).
+
+    Args:
+        similarity: [b, c] of rows with candidates; each row must have a candidate that is another item.
+        same: [b, c], True where row and candidate are the same item.
+        noise: draws [b, c] of the exponential distribution: the largest weight / noise is a draw by weight, which is
+            how `torch.multinomial` does it. It comes from outside so that processes can share the rows.
     """
-    weights = (similarity.detach() / temperature.detach()).softmax(dim=1) + 1e-4
-    return torch.multinomial(weights.masked_fill(same, 0.0), 1, generator=generator).squeeze(1)
+    hard = (similarity.detach().float() / temperature.detach()).masked_fill(same, float("-inf")).softmax(dim=1)
+    even = (~same).float()
+    return ((hard + even / even.sum(dim=1, keepdim=True)) / noise).argmax(dim=1)
 
 
 def matching_loss(logits: Tensor, matches: Tensor) -> Tensor:
     """Item-text matching: `logits` [n, q, 2] averaged over queries, `matches` bool [n]; cross-entropy."""
-    return F.cross_entropy(logits.mean(dim=1), matches.long())
+    return F.cross_entropy(logits.float().mean(dim=1), matches.long())
 
 
 def generation_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Item-grounded generation: `logits` [n, v] at text positions, `targets` [n] the next token or `IGNORED`."""
-    return F.cross_entropy(logits, targets, ignore_index=IGNORED)
+    """Item-grounded generation: `logits` [n, v] at text positions, `targets` [n] the next token or `IGNORED`; a sum."""
+    return F.cross_entropy(logits.float(), targets, ignore_index=IGNORED, reduction="sum")
 
 
-def set_contrast(left: Tensor, right: Tensor, same: Tensor, temperature: Tensor) -> Tensor:
-    """Item-item or user-item contrast of query sets [b, q, h]: mean-pooled, batch mean subtracted, then cosine.
+def centred(sets: Tensor) -> Tensor:
+    """Unit vectors [b, h] for item-item or user-item contrast, of the query sets' means `sets` [b, h] of a whole batch.
 
     The mean over queries is compared, not the best pair: the maximum over q x q pairs collapses to a constant.
-    Subtracting each side's batch mean keeps the cosine from being spent on what all items share.
+    Subtracting the batch's mean keeps the cosine from being spent on what all items share.
     """
-    left, right = (F.normalize(side.mean(dim=1) - side.mean(dim=(0, 1)), dim=-1) for side in (left, right))
-    return symmetric_contrast(left @ right.T, same, temperature)
+    return F.normalize(sets - sets.mean(dim=0), dim=-1)
 
 
 def query_cosine(queries: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ilm.model import losses, masks
 from ilm.model.qformer import QFormer
+from ilm.model.shards import WHOLE, Shard, gather_rows
 
 PROJECTION = 256
 """Width of the contrastive space (BLIP-2)."""
@@ -52,7 +53,13 @@ class PretrainingModel(nn.Module):
         self.register_buffer("compact", compact, persistent=False)
 
     def item_text_losses(
-        self, items: Tensor, factors: Tensor, text: TextBatch, paired: int, generator: torch.Generator
+        self,
+        items: Tensor,
+        factors: Tensor,
+        text: TextBatch,
+        paired: int,
+        generator: torch.Generator,
+        shard: Shard = WHOLE,
     ) -> dict[str, Tensor]:
         """ITC, ITM and ITG of items with their texts, plus the query-diversity gauge.
 
@@ -62,26 +69,46 @@ class PretrainingModel(nn.Module):
             text: one text of each item.
             paired: rows, from the first, that also take part in matching and generation. Contrast lives on many
                 negatives; the other two learn from each row alone and cost three times as much per row.
-            generator: draws the hard negatives.
+            generator: on the CPU; draws the hard negatives.
+            shard: the rows that this process computes, of the paired ones and of the others; the returned values are
+                shares that add up over the processes.
         """
         queries, length = self.qformer.config.queries, text.token_ids.shape[1]
-        cf_tokens = self.qformer.expand(factors)
-        embedded = self.qformer.embed_text(text.token_ids)
-        hidden, generated = self._contrast_and_generation_pass(cf_tokens, embedded, text, paired)
+        own = _own(torch.arange(len(items), device=items.device), paired, shard)
+        own_paired = paired // shard.count
+        cf_tokens = self.qformer.expand(factors[own])
+        own_text = TextBatch(text.token_ids[own], text.mask[own])
+        embedded = self.qformer.embed_text(own_text.token_ids)
+        hidden, generated = self._contrast_and_generation_pass(cf_tokens, embedded, own_text, own_paired)
+        query_part, text_part = hidden[:, :queries], hidden[:, queries : queries + length]
 
-        same = (items[:, None] == items) | (text.token_ids[:, None] == text.token_ids).all(dim=-1)
         temperature = self.text_temperature.clamp(0.01, 0.5)
-        similarity = losses.query_text_similarity(
-            self.query_projection(hidden[:, :queries]),
-            self.text_projection(losses.masked_mean(hidden[:, queries : queries + length], text.mask)),
+        own_queries = self.query_projection(query_part)
+        own_texts = self.text_projection(losses.masked_mean(text_part, own_text.mask))
+        all_queries, all_texts = (_whole(part, own_paired, shard) for part in (own_queries, own_texts))
+        to_texts = losses.query_text_similarity(own_queries, all_texts)
+        to_items = losses.query_text_similarity(all_queries, own_texts).T
+        same = (items[own, None] == items) | (own_text.token_ids[:, None] == text.token_ids).all(dim=-1)
+        rows = losses.contrast(to_texts, same, own, temperature) + losses.contrast(to_items, same, own, temperature)
+
+        noise = (
+            torch.empty(2, paired, len(items)).exponential_(generator=generator)[:, shard.rows(paired)].to(own.device)
         )
-        wrong_text = losses.hard_negatives(similarity, same, temperature, generator)[:paired]
-        wrong_item = losses.hard_negatives(similarity.T, same.T, temperature, generator)[:paired]
+        first = slice(own_paired)
+        wrong_text = losses.hard_negatives(to_texts[first], same[first], temperature, noise[0])
+        wrong_item = losses.hard_negatives(to_items[first], same[first], temperature, noise[1])
+        wrong_tokens = self.qformer.expand(factors[wrong_item])
+        matching = self._matching(
+            torch.cat([cf_tokens[first], wrong_tokens, cf_tokens[first]]),
+            torch.cat([embedded[first], embedded[first], self.qformer.embed_text(text.token_ids[wrong_text])]),
+            torch.cat([own_text.mask[first], own_text.mask[first], text.mask[wrong_text]]),
+        )
+        generation = self._generation(generated, own_text.token_ids[first], own_text.mask[first])
         return {
-            "itc": losses.symmetric_contrast(similarity, same, temperature),
-            "itm": self._matching(cf_tokens, embedded, text.mask, wrong_item, wrong_text),
-            "itg": self._generation(generated, text.token_ids[:paired], text.mask[:paired]),
-            "query_cosine": losses.query_cosine(hidden[:, :queries]).detach(),
+            "itc": rows.sum() / (2 * len(items)),
+            "itm": matching / shard.count,
+            "itg": generation / text.mask[:paired, 1:].sum(),
+            "query_cosine": losses.query_cosine(query_part).detach() / shard.count,
         }
 
     def _contrast_and_generation_pass(
@@ -103,22 +130,14 @@ class PretrainingModel(nn.Module):
             hidden = torch.cat([hidden, self.qformer(cf_tokens[paired:], embedded[paired:], mask)])
         return hidden, generated
 
-    def _matching(
-        self, cf_tokens: Tensor, embedded: Tensor, text_mask: Tensor, wrong_item: Tensor, wrong_text: Tensor
-    ) -> Tensor:
-        """Three groups of rows: true pairs, a wrong item for each text, a wrong text for each item."""
-        paired = len(wrong_item)
-        text_mask = torch.cat([text_mask[:paired], text_mask[:paired], text_mask[wrong_text]])
-        hidden = self.qformer(
-            torch.cat([cf_tokens[:paired], cf_tokens[wrong_item], cf_tokens[:paired]]),
-            torch.cat([embedded[:paired], embedded[:paired], embedded[wrong_text]]),
-            masks.bi_directional(self.qformer.config.queries, text_mask),
-        )
-        matches = torch.arange(3 * paired, device=hidden.device) < paired
+    def _matching(self, cf_tokens: Tensor, embedded: Tensor, text_mask: Tensor) -> Tensor:
+        """Three groups of equally many rows: true pairs, a wrong item for each text, a wrong text for each item."""
+        hidden = self.qformer(cf_tokens, embedded, masks.bi_directional(self.qformer.config.queries, text_mask))
+        matches = torch.arange(len(hidden), device=hidden.device) < len(hidden) // 3
         return losses.matching_loss(self.matching_head(hidden[:, : self.qformer.config.queries]), matches)
 
     def _generation(self, generated: Tensor, token_ids: Tensor, text_mask: Tensor) -> Tensor:
-        """Next word piece at every text position that has one; only those positions meet the vocabulary."""
+        """Next word piece, summed over the text positions that have one; only those positions meet the vocabulary."""
         assert self.qformer.text_embeddings is not None
         supervised = text_mask[:, 1:]
         states = self.generation_transform(generated[:, :-1][supervised])  # [n, h]
@@ -127,16 +146,41 @@ class PretrainingModel(nn.Module):
         return losses.generation_loss(F.linear(states, words, self.generation_bias), targets)
 
     def set_loss(
-        self, left: Tensor, right: Tensor, left_ids: Tensor, right_ids: Tensor, users: bool = False
+        self,
+        left: Tensor,
+        right: Tensor,
+        left_ids: Tensor,
+        right_ids: Tensor,
+        users: bool = False,
+        shard: Shard = WHOLE,
     ) -> dict[str, Tensor]:
         """Item-item ("ii") or, with `users`, user-item ("ui") contrast of CF vectors `left`, `right` [b, d].
 
-        `left_ids`, `right_ids` [b]: rows that share either are the same thing and no negatives of each other.
+        Args:
+            left, right: CF vectors of the pairs.
+            left_ids, right_ids: [b]; rows that share either are the same thing and no negatives of each other.
+            users: whether `left` are users.
+            shard: as in `item_text_losses`.
         """
+        own = torch.arange(len(left), device=left.device)[shard.rows(len(left))]
+        left_set, right_set = (
+            losses.centred(gather_rows(self.query_projection(self.qformer.encode(side[own], user)).mean(dim=1), shard))
+            for side, user in ((left, users), (right, False))
+        )
         same = (left_ids[:, None] == left_ids) | (right_ids[:, None] == right_ids)
         if not users:
             same = same | (left_ids[:, None] == right_ids)
-        left_set = self.query_projection(self.qformer.encode(left, users=users))
-        right_set = self.query_projection(self.qformer.encode(right))
         temperature = self.set_temperature.clamp(0.01, 0.5)
-        return {"ui" if users else "ii": losses.set_contrast(left_set, right_set, same, temperature)}
+        rows = losses.contrast(left_set[own] @ right_set.T, same[own], own, temperature)
+        columns = losses.contrast(right_set[own] @ left_set.T, same.T[own], own, temperature)
+        return {"ui" if users else "ii": (rows.sum() + columns.sum()) / (2 * len(left))}
+
+
+def _own(rows: Tensor, paired: int, shard: Shard) -> Tensor:
+    """This process's rows of a batch: its part of the paired ones, then its part of the others."""
+    return torch.cat([part[shard.rows(len(part))] for part in (rows[:paired], rows[paired:]) if len(part)])
+
+
+def _whole(own: Tensor, paired: int, shard: Shard) -> Tensor:
+    """The batch whose parts all processes have by `_own`, in its own order; `paired` of this process's rows."""
+    return torch.cat([gather_rows(part, shard) for part in (own[:paired], own[paired:]) if len(part)])

@@ -111,11 +111,30 @@ class TextEmbeddings(nn.Module):
         return out
 
 
+class VectorScales(nn.Module):
+    """Brings item and user vectors to unit RMS: both pass through the same encoder, but ALS gives them different
+    lengths."""
+
+    items: Tensor
+    users: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("items", torch.ones(()))
+        self.register_buffer("users", torch.ones(()))
+
+    def fit(self, item_factors: Tensor, user_factors: Tensor) -> None:
+        """Set the scales from all item vectors [n, d] and user vectors [m, d]."""
+        for scale, factors in ((self.items, item_factors), (self.users, user_factors)):
+            scale.fill_(factors.float().square().mean().rsqrt())
+
+    def forward(self, vectors: Tensor, users: bool) -> Tensor:
+        """[b, d] -> [b, d]."""
+        return vectors * (self.users if users else self.items)
+
+
 class QFormer(nn.Module):
     """The encoder of items and users, with (`text=True`, stage 1) or without (stage 2, serving) its text branch."""
-
-    item_scale: Tensor
-    user_scale: Tensor
 
     def __init__(self, config: QFormerConfig, text: bool = True) -> None:
         super().__init__()
@@ -123,9 +142,7 @@ class QFormer(nn.Module):
         self.query_tokens = nn.Parameter(torch.empty(config.queries, config.hidden))
         self.cf_expansion = nn.Linear(config.cf_width, config.cf_tokens * config.hidden)
         self.cf_norm = nn.LayerNorm(config.hidden, eps=config.layer_norm_eps)
-        # Items and users pass through the same encoder, but ALS gives their vectors different lengths: one scale each.
-        self.register_buffer("item_scale", torch.ones(()))
-        self.register_buffer("user_scale", torch.ones(()))
+        self.scales = VectorScales()
         self.embedding_norm = nn.LayerNorm(config.hidden, eps=config.layer_norm_eps)
         self.text_embeddings = TextEmbeddings(config) if text else None
         self.layers = nn.ModuleList(
@@ -144,18 +161,13 @@ class QFormer(nn.Module):
         nn.init.normal_(self.query_tokens, std=0.02)
         nn.init.normal_(self.cf_expansion.weight, std=self.config.cf_width**-0.5)
 
-    def fit_scales(self, item_factors: Tensor, user_factors: Tensor) -> None:
-        """Set the scales so that item vectors [n, d] and user vectors [m, d] reach the network at unit RMS."""
-        for scale, factors in ((self.item_scale, item_factors), (self.user_scale, user_factors)):
-            scale.fill_(factors.float().square().mean().rsqrt())
-
     def expand(self, vectors: Tensor, users: bool = False) -> Tensor:
         """CF vectors [b, d] -> CF tokens [b, s, h].
 
         One CF vector as the only key would make cross-attention a constant: softmax over one key is 1.
         """
-        scale = self.user_scale if users else self.item_scale
-        tokens: Tensor = self.cf_norm(self.cf_expansion(vectors * scale).unflatten(-1, (self.config.cf_tokens, -1)))
+        expanded = self.cf_expansion(self.scales(vectors, users))
+        tokens: Tensor = self.cf_norm(expanded.unflatten(-1, (self.config.cf_tokens, -1)))
         return tokens
 
     def embed_text(self, token_ids: Tensor) -> Tensor:

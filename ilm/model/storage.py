@@ -15,8 +15,8 @@ from torch import nn
 from ilm.errors import ArtifactError
 from ilm.files import read_json, write_json
 from ilm.model.bridge import Bridge
+from ilm.model.encoders import Encoder, build_encoder, without_text
 from ilm.model.language_model import load_language_model
-from ilm.model.qformer import QFormer, QFormerConfig
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -24,14 +24,17 @@ HISTORY = "history.json"
 
 
 @dataclass(frozen=True)
-class QFormerCard:
-    """What a pretrained Q-Former's folder says beside its weights."""
+class EncoderCard:
+    """What the folder of an encoder after stage 1 says beside its weights."""
 
     space_id: str
     """CF space whose vectors it reads."""
     text_encoder: str
+    """Where a Q-Former started; other encoders know none."""
     recipe: str
-    qformer: dict[str, Any]
+    """Stage-1 recipe; `none`: these weights are a start at random."""
+    encoder: dict[str, Any]
+    """Kind and sizes (`ilm.model.encoders.describe`)."""
 
 
 @dataclass(frozen=True)
@@ -45,31 +48,35 @@ class BridgeCard:
     items: int
     soft_tokens: int
     item_embedding: bool
+    item_context: bool
     max_history: int
     """Items of a history that are shown one by one."""
     recipe: str
-    """Stage-1 recipe of the Q-Former it started from."""
-    qformer: dict[str, Any]
+    """Stage-1 recipe of the encoder it started from."""
+    encoder: dict[str, Any]
+    """Kind and sizes (`ilm.model.encoders.describe`)."""
+    item_name_tokens: int = 0
+    """Longest item name in tokens, where items stand in a prompt by their titles; 0 where they are soft tokens."""
 
 
-Card = TypeVar("Card", QFormerCard, BridgeCard)
+Card = TypeVar("Card", EncoderCard, BridgeCard)
 
 
-def save_qformer(folder: Path, qformer: QFormer, card: QFormerCard, history: list[dict[str, float]]) -> None:
-    """Write a pretrained Q-Former, text branch included, into the (new) folder."""
-    _save(folder, qformer, card, history)
+def save_encoder(folder: Path, encoder: Encoder, card: EncoderCard, history: list[dict[str, float]]) -> None:
+    """Write an encoder after stage 1, a Q-Former's text branch included, into the (new) folder."""
+    _save(folder, encoder, card, history)
 
 
-def load_qformer(folder: Path) -> tuple[QFormer, QFormerCard]:
-    """Read a pretrained Q-Former.
+def load_encoder(folder: Path) -> tuple[Encoder, EncoderCard]:
+    """Read an encoder after stage 1, ready for the bridge: a Q-Former comes without its text branch.
 
     Raises:
         ArtifactError: a file is missing, damaged, or does not fit the other.
     """
-    card = _load_card(folder, QFormerCard)
-    qformer = QFormer(_qformer_config(folder, card.qformer))
-    _load_weights(folder, qformer)
-    return qformer.eval(), card
+    card = _load_card(folder, EncoderCard)
+    encoder = _built(folder, card.encoder, text=True)
+    _load_weights(folder, encoder)
+    return without_text(encoder).eval(), card
 
 
 def save_bridge(folder: Path, model: Bridge, card: BridgeCard, history: list[dict[str, float]]) -> None:
@@ -85,13 +92,19 @@ def load_bridge(folder: Path) -> tuple[Bridge, BridgeCard]:
     """
     card = _load_card(folder, BridgeCard)
     language_model = load_language_model(card.language_model, card.language_model_sha256)
-    config = _qformer_config(folder, card.qformer)
-    model = Bridge(config, language_model, card.items, card.soft_tokens, card.item_embedding)
+    names = torch.full((card.items, card.item_name_tokens), -1) if card.item_name_tokens else None
+    encoder = _built(folder, card.encoder)
+    try:
+        model = Bridge(
+            encoder, language_model, card.items, card.soft_tokens, card.item_embedding, names, card.item_context
+        )
+    except ValueError as error:
+        raise ArtifactError(f"{folder / CONFIG}: {error}. Restore it with `dvc checkout`, or train again.") from None
     _load_weights(folder, model)
     return model.eval(), card
 
 
-def _save(folder: Path, module: nn.Module, card: QFormerCard | BridgeCard, history: list[dict[str, float]]) -> None:
+def _save(folder: Path, module: nn.Module, card: EncoderCard | BridgeCard, history: list[dict[str, float]]) -> None:
     folder.mkdir(parents=True)
     save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, folder / WEIGHTS)
     write_json(folder / CONFIG, asdict(card))
@@ -106,11 +119,11 @@ def _load_card(folder: Path, kind: type[Card]) -> Card:
         raise ArtifactError(f"{folder / CONFIG}: {error}. Written by another version? Train again.") from None
 
 
-def _qformer_config(folder: Path, values: dict[str, Any]) -> QFormerConfig:
+def _built(folder: Path, description: dict[str, Any], text: bool = False) -> Encoder:
     try:
-        return QFormerConfig(**values)
+        return build_encoder(description, text)
     except TypeError as error:
-        raise ArtifactError(f"{folder / CONFIG}: qformer: {error}. Written by another version? Train again.") from None
+        raise ArtifactError(f"{folder / CONFIG}: encoder: {error}. Written by another version? Train again.") from None
 
 
 def _load_weights(folder: Path, module: nn.Module) -> None:

@@ -1,1 +1,1 @@
-"""Recommendation tasks as prompts: templates, and their rendering to token batches."""
+"""Tasks as prompts: what is asked and answered of items and users, all of it from data, and its rendering to tokens."""

@@ -1,4 +1,6 @@
-"""Prompt templates per task, in OpenP5's manner (arXiv 2306.11134): some seen in training, one kept unseen.
+"""Recommendation prompts in OpenP5's manner (arXiv 2306.11134; prompt.txt of the project, Apache-2.0): ten seen in
+training, one kept unseen, per task. The wordings are adapted: no dataset names and user numbers, and few words, because
+on a CPU every token costs time (docs/decisions/tasks.md).
 
 `{user}` must come after `{history}`: the user's vector is folded in from the whole profile, so anything before it that
 learns to predict the next item of the history would otherwise read the answer.
@@ -6,18 +8,32 @@ learns to predict the next item of the history would otherwise read the answer.
 
 SEEN: dict[str, tuple[str, ...]] = {
     "sequential": (
-        "In order: {history} Taste: {user} Next:",
         "History: {history} Profile: {user} Next item:",
+        "In order: {history} Taste: {user} Next:",
         "Chosen so far: {history} by {user} Recommend:",
+        "Considering {history} what is next for {user}?",
+        "After {history} what will {user} choose?",
+        "Had: {history} chosen by {user} Predict the next:",
+        "Choices: {history} What else for {user}?",
+        "Given {history} recommend to {user} now:",
+        "By {history} what does {user} expect next?",
+        "Past items: {history} User: {user} Suggest:",
     ),
     "straightforward": (
-        "Taste: {user} Recommend:",
         "Profile: {user} Top item:",
-        "What to recommend to {user}? Answer:",
+        "Taste: {user} Recommend:",
+        "What to recommend to {user}?",
+        "Any suggestion for {user}?",
+        "What would suit {user}?",
+        "Can you help {user} choose?",
+        "For {user} recommend:",
+        "Which item would {user} like?",
+        "User: {user} Suggest:",
+        "What should {user} try?",
     ),
 }
 UNSEEN: dict[str, str] = {
-    "sequential": "After choosing {history} the user {user} will like:",
+    "sequential": "What is the top item for {history} and {user}?",
     "straightforward": "The best choice for {user} is:",
 }
 TASKS = tuple(SEEN)

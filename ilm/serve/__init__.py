@@ -1,1 +1,1 @@
-"""A trained model in use: the bundle that is registered, and the recommender that answers from it."""
+"""A trained model in use: the folder that it is handed on in, and `ItemLanguageModel`, which answers from it."""

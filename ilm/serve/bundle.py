@@ -1,24 +1,44 @@
-"""The bundle: one folder with everything a recommender needs but the language model, which it names by hash."""
+"""The folder that a model is handed on in: everything it needs but the language model, which it names by hash.
+
+`config.json` lists every file with its SHA-256, so a folder is whole or it is refused; `README.md`, the model card, is
+for people and may be edited.
+"""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from ilm.errors import ArtifactError
+from ilm.files import digest, read_json, write_json, write_text
+from ilm.serve.model_card import model_card
 
+FORMAT = "item-language-model/1"
+CONFIG = "config.json"
+CARD = "README.md"
 MODEL = "model"
 FACTORS = "cf.safetensors"
 CATALOGUE = "catalogue.parquet"
 USERS = "user_ids.parquet"
 SEQUENCES = "sequences.parquet"
+FEATURES = (FACTORS, CATALOGUE, USERS, SEQUENCES)
 
 
-def make_bundle(out: Path, features: Path, model: Path) -> None:
-    """Copy a finetuned model and the features that it answers with into the new folder `out`.
+def make_bundle(
+    out: Path, features: Path, model: Path, metrics: Mapping[str, float] | None = None, data: str | None = None
+) -> None:
+    """Put a finetuned model and the features that it answers with into the new folder `out`.
+
+    Args:
+        out: to be made.
+        features: the pipeline's folder of features.
+        model: the finetuned model's folder.
+        metrics: for the model card, by name.
+        data: for the model card, what the data are and under which terms they may be used.
 
     Raises:
         ArtifactError: something is missing.
     """
-    sources = [features / name for name in (FACTORS, CATALOGUE, USERS, SEQUENCES)]
+    sources = [features / name for name in FEATURES]
     missing = [str(path) for path in (*sources, model) if not path.exists()]
     if missing:
         raise ArtifactError(f"cannot bundle a model: {', '.join(missing)} not found. Run `ilm train` or `dvc repro`.")
@@ -26,3 +46,38 @@ def make_bundle(out: Path, features: Path, model: Path) -> None:
     for path in sources:
         shutil.copyfile(path, out / path.name)
     shutil.copytree(model, out / MODEL)
+    write_text(out / CARD, model_card(out, metrics or {}, data))
+    seal(out)
+
+
+def seal(folder: Path) -> None:
+    """Write the list of files, when all of them are there."""
+    files = {name: digest(folder / name) for name in _files(folder)}
+    write_json(folder / CONFIG, {"format": FORMAT, "files": files})
+
+
+def verify(folder: Path) -> None:
+    """Check that the folder holds its files, unchanged, and no others.
+
+    Raises:
+        ArtifactError: it does not; all that is wrong is listed.
+    """
+    if not (folder / CONFIG).is_file():
+        raise ArtifactError(f"{folder}: no Item-Language Model is here ({CONFIG} is missing). Check the path.")
+    config = read_json(folder / CONFIG)
+    if not isinstance(config, dict) or config.get("format") != FORMAT or not isinstance(config.get("files"), dict):
+        raise ArtifactError(f"{folder / CONFIG}: not of format {FORMAT}. Save the model again with this version.")
+    wanted, found = config["files"], set(_files(folder))
+    wrong = [f"{name} is missing" for name in sorted(wanted.keys() - found)]
+    wrong += [f"{name} does not belong there" for name in sorted(found - wanted.keys())]
+    wrong += [f"{name} was changed" for name in sorted(wanted.keys() & found) if digest(folder / name) != wanted[name]]
+    if not (folder / CARD).is_file():
+        wrong.append(f"{CARD} is missing")
+    if wrong:
+        raise ArtifactError(f"{folder}: {'; '.join(wrong)}. Restore the folder, or save the model again.")
+
+
+def _files(folder: Path) -> list[str]:
+    """All files but the list itself and the card, relative to the folder."""
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in found if name not in (CONFIG, CARD))

@@ -15,11 +15,9 @@ class IlmModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the bundle."""
-        from pathlib import Path
+        from ilm.serve.item_language_model import ItemLanguageModel
 
-        from ilm.serve.recommender import RecommenderService
-
-        self.service = RecommenderService.load(Path(context.artifacts["bundle"]))
+        self.model = ItemLanguageModel.from_pretrained(context.artifacts["bundle"])
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -35,7 +33,7 @@ class IlmModel(PythonModel):
         answers = []
         for row, request in enumerate(model_input.to_dict(orient="records")):
             user_id, history, k = (_given(request.get(name)) for name in ("user_id", "history", "k"))
-            found = self.service.recommend(user_id=user_id, history=history, k=10 if k is None else int(k))
+            found = self.model.rank(user=user_id, history=history, k=10 if k is None else int(k))
             answers += [(row, rank, item.item_id, item.title, item.score) for rank, item in enumerate(found, start=1)]
         return pd.DataFrame(answers, columns=["row", "rank", "item_id", "title", "score"])
 

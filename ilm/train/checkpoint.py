@@ -26,40 +26,58 @@ class CheckpointStore:
     folder: Path
     key: str
 
+    def part(self, name: str) -> "CheckpointStore":
+        """The store of a part of this training that goes before the rest."""
+        return CheckpointStore(self.folder, f"{self.key}-{name}")
+
     @property
     def path(self) -> Path:
         """Folder of the latest checkpoint."""
         return self.folder / self.key
 
     def save(
-        self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, history: list[dict[str, float]]
+        self,
+        step: int,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        history: list[dict[str, float]],
+        best: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Replace the latest checkpoint by the state after `step` steps; checkpoints of other keys are removed."""
+        """Replace the latest checkpoint by the state after `step` steps; checkpoints of other keys are removed.
+
+        `best`: the model's state at the best evaluation so far, if the training keeps it.
+        """
         with replaced(self.path) as temporary:
             temporary.mkdir()
             save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary / "model.safetensors")
             save_file(_flatten(optimizer.state_dict()["state"]), temporary / "optimizer.safetensors")
-            write_json(temporary / "progress.json", {"step": step, "history": history})
+            if best is not None:
+                save_file(dict(best), temporary / "best.safetensors")
+            write_json(temporary / "progress.json", {"step": step, "history": history, "best": best is not None})
         for other in self.folder.iterdir():
-            if other.name != self.key and not other.name.startswith("."):
+            if not other.name.startswith((self.key.split("-")[0], ".")):
                 shutil.rmtree(other)
 
-    def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[dict[str, float]]]:
-        """Restore model and optimizer in place; returns the number of steps done and the history, (0, []) if none.
+    def load(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> tuple[int, list[dict[str, float]], dict[str, Tensor] | None]:
+        """Restore model and optimizer in place; returns the number of steps done, the history and the best state;
+        (0, [], None) if there is no checkpoint.
 
         Raises:
             ArtifactError: the checkpoint is damaged, or does not fit the model.
         """
         if not self.path.is_dir():
-            return 0, []
+            return 0, [], None
         progress = read_json(self.path / "progress.json")
         try:
             model.load_state_dict(load_file(self.path / "model.safetensors"), strict=True)
             state = _unflatten(load_file(self.path / "optimizer.safetensors"))
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            best = load_file(self.path / "best.safetensors") if progress["best"] else None
+            return int(progress["step"]), list(progress["history"]), best
         except Exception as error:  # safetensors and torch raise many kinds; all mean the same here
             raise ArtifactError(f"{self.path}: checkpoint not loadable ({error}). Delete {self.path}.") from error
-        return int(progress["step"]), list(progress["history"])
 
 
 def training_key(settings: Sequence[Any], inputs: Sequence[Path]) -> str:

@@ -1,6 +1,5 @@
 """The pipeline's Parquet features as arrays for training; pyarrow and numpy only: a bare GPU machine reads them."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +11,15 @@ from numpy.typing import NDArray
 from ilm.errors import ArtifactError
 
 
-@dataclass(frozen=True)
-class Examples:
-    """Recommendation examples of one task and split: parallel `histories` (oldest first) and `targets` [m]."""
-
-    histories: list[NDArray[np.int32]]
-    targets: NDArray[np.int32]
-
-
-def read_examples(path: Path, task: str, split: str) -> Examples:
-    """Examples of one task ("sequential", "straightforward") and split ("train", "valid", "test")."""
+def read_examples(path: Path, task: str, split: str) -> tuple[list[NDArray[np.int32]], NDArray[np.int32]]:
+    """Histories (oldest first) and targets [m] of one task ("sequential", "straightforward") and split ("train",
+    "valid", "test")."""
     table = _read(path, ["task", "split", "history", "target"])
     table = table.filter(pc.and_(pc.equal(table["task"], task), pc.equal(table["split"], split)))
     history = table["history"].combine_chunks()
     values = history.flatten().to_numpy(zero_copy_only=False).astype(np.int32)
     ends = np.cumsum(pc.list_value_length(history).to_numpy(zero_copy_only=False))
-    return Examples(np.split(values, ends[:-1]) if len(ends) else [], _integers(table, "target"))
+    return np.split(values, ends[:-1]) if len(ends) else [], _integers(table, "target")
 
 
 def read_pairs(path: Path, left: str, right: str) -> NDArray[np.int32]:
@@ -40,15 +32,6 @@ def read_item_texts(path: Path) -> tuple[NDArray[np.int32], list[str]]:
     """Item index [m] and text of every item-text pair."""
     table = _read(path, ["item_index", "text"])
     return _integers(table, "item_index"), table["text"].to_pylist()
-
-
-def read_titles(path: Path) -> list[str]:
-    """Titles of the whole catalogue, by item index."""
-    table = _read(path, ["item_index", "title"])
-    if not np.array_equal(_integers(table, "item_index"), np.arange(len(table))):
-        raise ArtifactError(f"{path}: item_index is not 0..{len(table) - 1} in order. Run the split step again.")
-    titles: list[str] = table["title"].to_pylist()
-    return titles
 
 
 def _read(path: Path, columns: list[str]) -> pa.Table:

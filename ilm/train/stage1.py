@@ -11,17 +11,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ilm.errors import ConfigError
 from ilm.model.builtin import resolve
+from ilm.model.encoders import Encoder, start_encoder
 from ilm.model.pretraining import PretrainingModel, TextBatch
 from ilm.model.qformer import QFormer
-from ilm.model.text_encoder import from_text_encoder, load_tokenizer
+from ilm.model.shards import WHOLE, Shard
+from ilm.model.text_encoder import load_tokenizer
 from ilm.train.checkpoint import CheckpointStore
-from ilm.train.loop import Losses, Schedule, epoch_batch, optimizer_for, step_generator, train
+from ilm.train.distributed import ONE_CPU, Hardware
+from ilm.train.loop import Evaluation, Losses, Schedule, optimizer_for, step_generator, train
+from ilm.train.retrieval_check import retrieval_recall
+from ilm.train.sampling import ItemTextSampler, PairSampler
 
 if TYPE_CHECKING:
     from ilm.params import ModelParams, PretrainParams
 
-HELD_OUT_BATCHES = 4
+OBJECTIVES = ("itc", "itm", "itg", "ii", "ui")
+HELD_OUT_LOSS = "held_out_loss"
+"""Sum of the recipe's losses on held-out items and pairs: the metric of early stopping."""
 START_PIECE = "[unused0]"
 
 
@@ -41,50 +49,108 @@ class Stage1Data:
 
 
 class Stage1:
-    """The losses of stage 1, one step at a time."""
+    """The losses of stage 1, one step at a time, and the same losses on what is held out."""
 
-    def __init__(self, model: PretrainingModel, data: Stage1Data, texts: TextBatch, params: "PretrainParams") -> None:
-        self.model, self.data, self.texts, self.params = model, data, texts, params
+    def __init__(
+        self,
+        model: PretrainingModel,
+        data: Stage1Data,
+        texts: TextBatch,
+        params: "PretrainParams",
+        hardware: Hardware = ONE_CPU,
+    ) -> None:
+        self.model, self.data, self.texts, self.params, self.hardware = model, data, texts, params, hardware
         self.item_factors, self.user_factors = torch.from_numpy(data.item_factors), torch.from_numpy(data.user_factors)
         self.sampler = ItemTextSampler(data.text_items, params.held_out_fraction, params.seed)
         self.kinds = interaction_kinds(params.recipe)
+        tables = {"item-item": data.item_item, "user-item": data.user_item}
+        self.pairs = {
+            kind: PairSampler(tables[kind], kind == "item-item", params.held_out_fraction, params.seed)
+            for kind in self.kinds
+        }
 
-    def losses(self, step: int) -> Losses:
-        """Losses of one step: every `interaction_every`-th is an interaction step, its kinds take turns."""
+    def losses(self, step: int, micro: Shard = WHOLE) -> Losses:
+        """Losses of one step: every `interaction_every`-th is an interaction step, its kinds take turns.
+
+        Contrast is within a micro-batch, and a step's losses are the means of its micro-batches'.
+        """
         every = self.params.interaction_every
         if self.kinds and step % every == every - 1:
             turn = step // every
-            return self._interaction(self.kinds[turn % len(self.kinds)], turn // len(self.kinds))
-        turn = step - step // every if self.kinds else step
-        rows = self.sampler.batch(self.params.batch_size, turn)
-        values = self._item_text(rows, step_generator(self.params.seed, step))
-        losses = {"loss": values["itc"] + values["itm"] + values["itg"]}
-        losses |= {name: value.detach() for name, value in values.items()}
-        if step % self.params.checkpoint_every == 0 or step >= self.params.steps - every:
-            losses |= self.held_out()
-        return losses
+            kind, turn = self.kinds[turn % len(self.kinds)], turn // len(self.kinds)
+            pairs = self.pairs[kind].batch(self.params.interaction_batch_size, turn)
+            values = self._interaction(kind, pairs[micro.rows(len(pairs))], self.hardware.shard)
+        else:
+            turn = step - step // every if self.kinds else step
+            rows = self.sampler.batch(self.params.batch_size, turn)
+            paired = min(self.params.paired_rows, len(rows))
+            parts = [part[micro.rows(len(part))] for part in (rows[:paired], rows[paired:]) if len(part)]
+            generator = step_generator(self.params.seed, step * micro.count + micro.index)
+            values = self._item_text(np.concatenate(parts), len(parts[0]), generator, self.hardware.shard)
+        objective = torch.stack([value for name, value in values.items() if name in OBJECTIVES]).sum()
+        return {name: value / micro.count for name, value in ({"loss": objective} | values).items()}
 
-    @torch.no_grad()
     def held_out(self) -> Losses:
-        """Item-text losses on items that are never trained on, the same batches each time."""
-        batches = self.sampler.held_out_batches(self.params.batch_size)
-        values = [self._item_text(rows, step_generator(self.params.seed, index)) for index, rows in enumerate(batches)]
-        names = ("itc", "itm", "itg") if values else ()
-        return {f"held_out_{name}": torch.stack([value[name] for value in values]).mean() for name in names}
+        """The recipe's losses on items and pairs that are never trained on, the same batches each time, and their sum;
+        nothing if nothing is held out. Every process computes all of it."""
+        sums: dict[str, list[torch.Tensor]] = {}
+        batches = [
+            self._item_text(
+                rows, min(self.params.paired_rows, len(rows)), step_generator(self.params.seed, index), WHOLE
+            )
+            for index, rows in enumerate(self.sampler.held_out_batches(self.params.batch_size))
+        ]
+        for kind, sampler in self.pairs.items():
+            pairs = sampler.held_out_batches(self.params.interaction_batch_size)
+            batches += [self._interaction(kind, batch, WHOLE) for batch in pairs]
+        for values in batches:
+            for name in values.keys() & OBJECTIVES:
+                sums.setdefault(name, []).append(values[name])
+        means = {f"held_out_{name}": torch.stack(sums[name]).mean() for name in OBJECTIVES if name in sums}
+        return means | ({HELD_OUT_LOSS: torch.stack(list(means.values())).sum()} if means else {})
 
-    def _item_text(self, rows: NDArray[np.int64], generator: torch.Generator) -> Losses:
+    def evaluation(self) -> Evaluation | None:
+        """Held-out losses and early stopping on their sum; None if nothing is held out.
+
+        Raises:
+            ConfigError: early stopping is wanted, but nothing is held out.
+        """
+        patience = self.params.early_stop_patience
+        kinds = [self.sampler.held_out_batches(2), *(sampler.held_out_batches(2) for sampler in self.pairs.values())]
+        if any(kinds):
+            return Evaluation(self.held_out, HELD_OUT_LOSS, patience)
+        if patience:
+            raise ConfigError(
+                f"pretrain.early_stop_patience is {patience}, but no items or pairs are held out. Raise "
+                "pretrain.held_out_fraction, or set the patience to 0."
+            )
+        return None
+
+    def retrieval(self) -> dict[str, float]:
+        """The retrieval check on held-out items against the whole catalogue; nothing if none are held out."""
+        device, rows = self.hardware.device, self.sampler.held_out_rows()
+        if not len(rows):
+            return {}
+        texts = TextBatch(self.texts.token_ids.to(device), self.texts.mask.to(device))
+        text_items, asked = torch.from_numpy(self.data.text_items).long(), torch.from_numpy(rows)
+        return retrieval_recall(self.model, self.item_factors.to(device), text_items, texts, asked)
+
+    def _item_text(self, rows: NDArray[np.int64], paired: int, generator: torch.Generator, shard: Shard) -> Losses:
         items = torch.from_numpy(self.data.text_items[rows]).long()
-        text = _trimmed(self.texts, rows)
-        return self.model.item_text_losses(items, self.item_factors[items], text, self.params.paired_rows, generator)
+        text, factors = _trimmed(self.texts, rows), self.item_factors[items]
+        items, factors, token_ids, mask = (
+            tensor.to(self.hardware.device) for tensor in (items, factors, text.token_ids, text.mask)
+        )
+        return self.model.item_text_losses(items, factors, TextBatch(token_ids, mask), paired, generator, shard)
 
-    def _interaction(self, kind: str, turn: int) -> Losses:
+    def _interaction(self, kind: str, pairs: NDArray[np.int32], shard: Shard) -> Losses:
         users = kind == "user-item"
-        pairs, factors = (self.data.user_item, self.user_factors) if users else (self.data.item_item, self.item_factors)
-        rows = epoch_batch(len(pairs), self.params.interaction_batch_size, turn, self.params.seed + 1)
-        left, right = torch.from_numpy(pairs[rows]).long().unbind(dim=1)
-        values = self.model.set_loss(factors[left], self.item_factors[right], left, right, users=users)
-        (loss,) = values.values()
-        return {"loss": loss} | {name: value.detach() for name, value in values.items()}
+        left, right = torch.from_numpy(pairs).long().unbind(dim=1)
+        left_factors = (self.user_factors if users else self.item_factors)[left]
+        left_factors, right_factors, left, right = (
+            tensor.to(self.hardware.device) for tensor in (left_factors, self.item_factors[right], left, right)
+        )
+        return self.model.set_loss(left_factors, right_factors, left, right, users, shard)
 
 
 def pretrain(
@@ -93,69 +159,41 @@ def pretrain(
     params: "PretrainParams",
     checkpoints: CheckpointStore | None = None,
     log: Callable[[dict[str, float], int], None] | None = None,
-) -> tuple[QFormer, list[dict[str, float]]]:
-    """Build and pretrain a Q-Former; returns it with one record of losses per step.
+    hardware: Hardware = ONE_CPU,
+) -> tuple[Encoder, list[dict[str, float]]]:
+    """Build the encoder and pretrain it; returns it, on the CPU, with one record of losses per step. The records of
+    evaluations have the held-out losses too, the last one the retrieval check on held-out items.
 
-    With `recipe: none` (the paper's ILM-rand) the Q-Former keeps its start.
+    With `recipe: none` it keeps its start: that is the paper's ILM-rand for a Q-Former, and all there is for others.
     """
     torch.manual_seed(params.seed)
-    text_encoder = resolve(model_params.text_encoder)
-    qformer = from_text_encoder(
-        text_encoder,
-        layers=model_params.layers,
-        queries=model_params.queries,
-        cf_width=data.item_factors.shape[1],
-        cf_tokens=model_params.cf_tokens,
-        cross_attention_every=model_params.cross_attention_every,
-    )
-    qformer.fit_scales(torch.from_numpy(data.item_factors), torch.from_numpy(data.user_factors))
+    encoder = start_encoder(model_params, torch.from_numpy(data.item_factors), torch.from_numpy(data.user_factors))
     if params.recipe == "none":
-        return qformer, []
-    tokenizer = load_tokenizer(text_encoder)
+        return encoder, []
+    if not isinstance(encoder, QFormer):
+        raise ConfigError(f"encoder {model_params.encoder} has no stage 1: pretrain.recipe must be none.")
+    tokenizer = load_tokenizer(resolve(model_params.text_encoder))
     encoded = tokenizer(
         data.texts, padding=True, truncation=True, max_length=params.max_text_tokens, return_tensors="pt"
     )
     texts = TextBatch(encoded["input_ids"], encoded["attention_mask"].bool())
     pieces = texts.token_ids[texts.mask].unique()
-    model = PretrainingModel(qformer, pieces, start_id=tokenizer.get_vocab()[START_PIECE])
-    stage = Stage1(model, data, texts, params)
+    model = PretrainingModel(encoder, pieces, start_id=tokenizer.get_vocab()[START_PIECE]).to(hardware.device)
+    stage = Stage1(model, data, texts, params, hardware)
+    evaluation = stage.evaluation()
     optimizer = optimizer_for([(model, params.learning_rate)])
-    schedule = Schedule(params.steps, params.warmup, params.checkpoint_every)
-    return qformer, train("stage1", model, optimizer, stage.losses, schedule, checkpoints, log)
+    schedule = Schedule(params.steps, params.warmup, params.checkpoint_every, params.gradient_accumulation)
+    history = train("stage1", model, optimizer, stage.losses, schedule, checkpoints, log, hardware, evaluation)
+    found = stage.retrieval()
+    history[-1] |= found
+    if log and found and hardware.is_main:
+        log(found, int(history[-1]["step"]))
+    return encoder.cpu(), history
 
 
 def interaction_kinds(recipe: str) -> list[str]:
     """The interaction losses of a recipe, in the order in which they take turns."""
     return [kind for mark, kind in (("II", "item-item"), ("UI", "user-item")) if mark in recipe.split("-")]
-
-
-class ItemTextSampler:
-    """Batches of text rows, one text per item: items are shuffled anew in each epoch, and an item with several texts
-    shows them in turn from epoch to epoch. A fixed share of the items is held out."""
-
-    def __init__(self, text_items: NDArray[np.int32], held_out_fraction: float, seed: int) -> None:
-        self.seed = seed
-        items, first, counts = np.unique(text_items, return_index=True, return_counts=True)
-        if not (np.diff(text_items) >= 0).all():
-            raise ValueError("item texts must be sorted by item")
-        order = np.random.default_rng([seed, 0]).permutation(len(items))
-        held_out = int(len(items) * held_out_fraction)
-        self.first, self.counts = first, counts
-        self.held_out, self.training = np.sort(order[:held_out]), np.sort(order[held_out:])
-
-    def batch(self, batch_size: int, step: int) -> NDArray[np.int64]:
-        """Text rows [batch_size] of training batch `step`."""
-        size = min(batch_size, len(self.training))
-        items = self.training[epoch_batch(len(self.training), size, step, self.seed)]
-        epoch = np.arange(step * size, (step + 1) * size) // len(self.training)
-        rows: NDArray[np.int64] = self.first[items] + (items + epoch) % self.counts[items]
-        return rows
-
-    def held_out_batches(self, batch_size: int) -> list[NDArray[np.int64]]:
-        """Whole batches of held-out items with their last (fullest) text, the same ones each time."""
-        rows = self.first[self.held_out] + self.counts[self.held_out] - 1
-        full = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-        return [batch for batch in full if len(batch) == batch_size][:HELD_OUT_BATCHES]
 
 
 def _trimmed(texts: TextBatch, rows: NDArray[np.int64]) -> TextBatch:

@@ -66,4 +66,5 @@ def first_step_of_last_run(project: Path, step: str) -> int:
     (latest,) = store.client.search_runs(
         [store.experiment_id], f"tags.`ilm.step` = '{step}'", order_by=["attributes.start_time DESC"], max_results=1
     )
-    return min(point.step for point in store.client.get_metric_history(latest.info.run_id, "loss"))
+    metrics = sorted(latest.data.metrics.keys() & {"context_loss", "loss"})  # the part that comes first, if it was left
+    return min(point.step for point in store.client.get_metric_history(latest.info.run_id, metrics[0]))

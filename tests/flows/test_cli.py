@@ -38,15 +38,15 @@ def test_both_ways_to_write_a_history_reach_the_recommender(
     form: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from flows import registry
-    from ilm.serve.recommender import Recommendation, RecommenderService
+    from ilm.serve.item_language_model import ItemLanguageModel, Recommendation
 
-    class Service:
-        def recommend(self, *, user_id: str | None, history: list[str] | None, k: int) -> list[Recommendation]:
-            assert (user_id, history, k) == (None, ["A", "B"], 3)
+    class StandIn:
+        def rank(self, *, user: str | None, history: list[str] | None, k: int) -> list[Recommendation]:
+            assert (user, history, k) == (None, ["A", "B"], 3)
             return [Recommendation("7", "Heat (1995)", 1.25)]
 
     monkeypatch.setattr(registry, "champion_bundle", lambda project: project)
-    monkeypatch.setattr(RecommenderService, "load", lambda folder: Service())
+    monkeypatch.setattr(ItemLanguageModel, "from_pretrained", lambda folder: StandIn())
     monkeypatch.setattr(sys, "argv", ["ilm", "recommend", "--history", *form, "-k", "3", "--json"])
     with pytest.raises(SystemExit) as ended:
         cli.main()

@@ -14,13 +14,13 @@ from mlflow import MlflowClient
 from flows import registry
 from ilm.errors import ArtifactError, ConfigError, LookupFailed
 from ilm.files import digest
-from ilm.serve import recommender
-from ilm.serve.recommender import Recommendation
+from ilm.serve import item_language_model
+from ilm.serve.item_language_model import Recommendation
 from tasks import paths
 from tests.fake_project import git, run
 
 
-class Service:
+class StandIn:
     """Knows items a and b and user u; gives as many items as the bundle has factors."""
 
     score = 0.5
@@ -29,21 +29,19 @@ class Service:
         self.count = count
 
     @classmethod
-    def load(cls, folder: Path) -> "Service":
-        return cls(int((folder / "cf.safetensors").read_text()))
+    def from_pretrained(cls, path: str | Path) -> "StandIn":
+        return cls(int((Path(path) / "cf.safetensors").read_text()))
 
-    def recommend(
-        self, *, user_id: str | None = None, history: list[str] | None = None, k: int = 10
-    ) -> list[Recommendation]:
-        if user_id not in (None, "u") or not {*(history or [])} <= {"a", "b"}:
+    def rank(self, *, user: str | None = None, history: list[str] | None = None, k: int = 10) -> list[Recommendation]:
+        if user not in (None, "u") or not {*(history or [])} <= {"a", "b"}:
             raise LookupFailed("unknown.")
-        asked = f"{user_id} {history}"
+        asked = f"{user} {history}"
         return [Recommendation(f"{rank}", asked, self.score) for rank in range(min(k, self.count))]
 
 
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recommender, "RecommenderService", Service)
+    monkeypatch.setattr(item_language_model, "ItemLanguageModel", StandIn)
 
 
 @pytest.fixture
@@ -186,7 +184,7 @@ def test_model_with_scores_that_are_no_numbers_is_not_promoted(
     finished: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, score: float
 ) -> None:
     version = registry.register(finished)
-    monkeypatch.setattr(Service, "score", score)
+    monkeypatch.setattr(StandIn, "score", score)
     with pytest.raises(ArtifactError, match="scores that are no numbers"):
         registry.promote(finished, version, bootstrap=True)
     assert aliases(client) == {}
@@ -196,7 +194,7 @@ def test_model_that_recommends_nothing_is_not_promoted(
     finished: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = registry.register(finished)
-    monkeypatch.setattr(Service, "recommend", lambda self, **_: [])
+    monkeypatch.setattr(StandIn, "rank", lambda self, **_: [])
     with pytest.raises(ArtifactError, match="recommends nothing"):
         registry.promote(finished, version, bootstrap=True)
     assert aliases(client) == {}
@@ -226,7 +224,7 @@ def test_pyfunc_answers_users_and_histories_row_by_row(finished: Path) -> None:
 
 
 def test_pyfunc_gives_ten_items_unless_told_otherwise(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Service, "load", classmethod(lambda cls, folder: cls(99)))
+    monkeypatch.setattr(StandIn, "from_pretrained", classmethod(lambda cls, path: cls(99)))
     registry.promote_first(finished, registry.register(finished), bootstrap=True)
     model = mlflow.pyfunc.load_model("models:/ilm@champion")
     assert len(model.predict(pd.DataFrame({"user_id": ["u"]}))) == 10

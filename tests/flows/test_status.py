@@ -47,10 +47,10 @@ def test_champion_is_shown_with_its_metrics(
     finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows import registry
-    from ilm.serve import recommender
-    from tests.flows.test_registry import Service
+    from ilm.serve import item_language_model
+    from tests.flows.test_registry import StandIn
 
-    monkeypatch.setattr(recommender, "RecommenderService", Service)
+    monkeypatch.setattr(item_language_model, "ItemLanguageModel", StandIn)
     registry.promote_first(finished, registry.register(finished), bootstrap=True)
     print_status(finished)
     printed = capsys.readouterr().out

@@ -1,18 +1,20 @@
-"""The bridge into the frozen language model, and the retrieval head."""
+"""The bridge into the frozen language model."""
 
 import numpy as np
 import pytest
 import torch
 
-from ilm.model.bridge import Adapter, RetrievalHead
+from ilm.model.bridge import Adapter
 from ilm.prompts.rendering import render
 from tests.ilm.train.conftest import build_bridge
 from tests.tiny import save_language_model
 
 
-@pytest.fixture(scope="module", params=[1, 2])
+@pytest.fixture(scope="module", params=[("llama", 1), ("llama", 2), ("gpt2", 1)], ids=str)
 def ilm(request, tmp_path_factory):
-    return build_bridge(save_language_model(tmp_path_factory.mktemp("lm") / "tiny"), soft_tokens=request.param)
+    architecture, soft_tokens = request.param
+    folder = save_language_model(tmp_path_factory.mktemp("lm") / architecture, architecture)
+    return build_bridge(folder, soft_tokens=soft_tokens)
 
 
 def rendered_batch(ilm, histories):
@@ -82,25 +84,6 @@ def test_each_soft_token_projects_its_own_group_of_queries():
     first, second = adapter(queries), adapter(changed)
     assert torch.equal(first[0, 0], second[0, 0])
     assert not torch.equal(first[0, 1], second[0, 1])
-
-
-def test_head_scores_are_scaled_dot_products_plus_bias():
-    torch.manual_seed(0)
-    head = RetrievalHead(width=16, queries=2, hidden=8, items=3, item_embedding=True)
-    torch.nn.init.normal_(head.item_bias)
-    torch.nn.init.normal_(head.item_embedding)
-    head.state_mean.fill_(3.0)
-    head.state_deviation.fill_(2.0)
-    states, item_queries = torch.randn(2, 16), torch.randn(3, 2, 8)
-    table = head.table(item_queries)
-    answers = [head.answer_projection((state - 3.0) / 2.0) for state in states]
-    expected = [[(a * t).sum() / 16 + b for t, b in zip(table, head.item_bias, strict=True)] for a in answers]
-    torch.testing.assert_close(head(states, table), torch.tensor(expected), atol=1e-5, rtol=1e-4)
-
-
-def test_head_without_item_embedding_has_nothing_per_item():
-    head = RetrievalHead(width=16, queries=2, hidden=8, items=3, item_embedding=False)
-    assert not any(3 in parameter.shape for parameter in head.parameters())
 
 
 def test_state_dict_never_holds_the_language_model(ilm):

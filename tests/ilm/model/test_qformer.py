@@ -137,6 +137,6 @@ def test_text_free_qformer_loads_the_query_state_strictly_and_encodes_the_same(q
 
 def test_scales_bring_items_and_users_of_any_length_to_the_network_at_unit_size(qformer):
     items, users = 0.01 * torch.randn(100, 8), 7 * torch.randn(100, 8)
-    qformer.fit_scales(items, users)
-    assert (items * qformer.item_scale).square().mean().sqrt().item() == pytest.approx(1, rel=1e-5)
-    assert (users * qformer.user_scale).square().mean().sqrt().item() == pytest.approx(1, rel=1e-5)
+    qformer.scales.fit(items, users)
+    assert (items * qformer.scales.items).square().mean().sqrt().item() == pytest.approx(1, rel=1e-5)
+    assert (users * qformer.scales.users).square().mean().sqrt().item() == pytest.approx(1, rel=1e-5)

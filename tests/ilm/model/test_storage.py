@@ -1,6 +1,6 @@
 """Models on disk come back bit for bit, or not at all."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from ilm.errors import ArtifactError
 from ilm.files import digest, read_json, write_json
+from ilm.model.encoders import describe
 from ilm.model.storage import BridgeCard, load_bridge, save_bridge
 from tests.ilm.train.conftest import ITEMS, build_bridge
 from tests.tiny import save_language_model
@@ -28,9 +29,10 @@ def saved(language_model_folder, tmp_path):
         items=ITEMS,
         soft_tokens=1,
         item_embedding=True,
+        item_context=True,
         max_history=4,
         recipe="IT",
-        qformer=asdict(model.encoder.config),
+        encoder=describe(model.encoder),
     )
     save_bridge(tmp_path / "ilm", model, card, [{"step": 0, "loss": 1.0}])
     return model, card, tmp_path / "ilm"

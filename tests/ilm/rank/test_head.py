@@ -1,6 +1,6 @@
 """Ranking by the retrieval head: the same numbers as one prompt at a time, and only for vectors of its own space."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,12 +9,13 @@ import torch
 from ilm.cf.factors import Factors
 from ilm.cf.fold_in import UserFoldIn
 from ilm.errors import ArtifactError
+from ilm.model.encoders import describe
 from ilm.model.storage import BridgeCard
 from ilm.prompts.rendering import render
 from ilm.prompts.templates import SEEN, TASKS
 from ilm.rank.head import HeadRecommender
 from tests.ilm.train.conftest import ITEMS, WIDTH, build_bridge
-from tests.tiny import save_language_model
+from tests.tiny import plain_context, save_language_model
 
 HISTORIES = [np.array(items, np.int32) for items in ([3], [1, 4, 5, 9, 2, 6], [7, 7, 8])]
 
@@ -35,7 +36,7 @@ def factors():
 def card(model):
     return BridgeCard(
         space_id="0" * 16, language_model="tiny", language_model_sha256="", items=ITEMS, soft_tokens=1,
-        item_embedding=True, max_history=4, recipe="IT", qformer=asdict(model.encoder.config),
+        item_embedding=True, item_context=True, max_history=4, recipe="IT", encoder=describe(model.encoder),
     )  # fmt: skip
 
 
@@ -49,9 +50,10 @@ def test_batched_scores_equal_one_prompt_at_a_time(model, card, factors, task):
             user = torch.from_numpy(UserFoldIn(factors.item_factors, 0.05, 10.0)([history]))
             prompt = render(model.language_model, [SEEN[task][0]], [history[-4:]], user, 1)
             item_soft = model.adapter(model.encoder.encode(item_factors[prompt.prompts.items]))
-            user_soft = model.adapter(model.encoder.encode(user, users=True))
-            states = model.hidden_states(prompt.prompts, item_soft, user_soft)
-            expected = model.head(states[0, -1:], table)[0]
+            user_queries = model.encoder.encode(user, users=True)
+            states = model.hidden_states(prompt.prompts, item_soft, model.adapter(user_queries))
+            context = plain_context(model.head, table, prompt.prompts.items.tolist(), user_queries[0])
+            expected = model.head(states[0, -1], context, table)
             torch.testing.assert_close(torch.from_numpy(row), expected, atol=1e-5, rtol=1e-4)
 
 

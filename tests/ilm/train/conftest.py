@@ -3,16 +3,18 @@
 import itertools
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from ilm.cf.fold_in import UserFoldIn
 from ilm.model.bridge import Bridge
 from ilm.model.language_model import load_language_model
-from ilm.model.qformer import QFormerConfig
+from ilm.model.qformer import QFormer, QFormerConfig
 from ilm.params import FinetuneParams, ModelParams, PretrainParams
-from ilm.prompts.rendering import title_tokens
-from ilm.train.features import Examples
+from ilm.prompts.attributes import attributes
+from ilm.prompts.material import Choices
+from ilm.train.held_out import split_material
 from ilm.train.stage1 import Stage1Data
 from ilm.train.stage2 import Stage2Data
 from tests.tiny import save_language_model, save_text_encoder
@@ -56,11 +58,13 @@ def stage1_data(item_factors, histories):
 
 
 @pytest.fixture
-def stage2_data(item_factors, histories, ilm):
-    examples = Examples([history[:-1] for history in histories], np.array([h[-1] for h in histories], np.int32))
-    titles = title_tokens(ilm.language_model, TITLES, max_tokens=12)
-    fold_in = UserFoldIn(item_factors, regularization=0.05, alpha=10.0)
-    return Stage2Data(item_factors, fold_in, {"sequential": examples, "straightforward": examples}, titles, 4)
+def stage2_data(item_factors, histories):
+    choices = Choices([history[:-1] for history in histories], np.array([h[-1] for h in histories], np.int32))
+    both = {"sequential": choices, "straightforward": choices}
+    catalogue = pa.table({"item_index": range(ITEMS), "title": TITLES, "active": [True] * ITEMS})
+    popularity = np.bincount(np.concatenate(histories), minlength=ITEMS)
+    material, held_out = split_material(attributes(catalogue), item_factors, popularity, both, both, 4, 0.25, seed=0)
+    return Stage2Data(material, held_out, UserFoldIn(item_factors, regularization=0.05, alpha=10.0))
 
 
 @pytest.fixture
@@ -81,7 +85,16 @@ def pretrain_params():
 @pytest.fixture
 def finetune_params():
     return FinetuneParams(
-        steps=12, batch_size=4, straightforward_batch_size=6, warmup=2, checkpoint_every=4, learning_rate=1e-2
+        steps=12,
+        step_tokens=150,
+        mixture={"sequential": 3, "straightforward": 2, "title": 1},
+        warmup=2,
+        checkpoint_every=4,
+        learning_rate=1e-2,
+        head_learning_rate=1e-2,
+        context_steps=8,
+        context_batch_size=4,
+        max_answer_tokens=12,
     )
 
 
@@ -92,7 +105,7 @@ def build_bridge(language_model_folder, soft_tokens=1):
         hidden=16, heads=2, intermediate=32, vocabulary=10, max_positions=8, layer_norm_eps=1e-12, layers=2, queries=2,
         cf_width=WIDTH, cf_tokens=2, cross_attention_every=1,
     )  # fmt: skip
-    model = Bridge(config, language_model, ITEMS, soft_tokens, item_embedding=True)
+    model = Bridge(QFormer(config, text=False), language_model, ITEMS, soft_tokens, item_embedding=True)
     for name, parameter in model.encoder.named_parameters():
         if "cross_attention" in name and parameter.ndim == 2:
             torch.nn.init.normal_(

@@ -9,7 +9,7 @@ from torch import nn
 
 from ilm.errors import ArtifactError, TrainingDiverged
 from ilm.train.checkpoint import CheckpointStore, training_key
-from ilm.train.loop import Schedule, epoch_batch, optimizer_for, train
+from ilm.train.loop import Evaluation, Schedule, epoch_batch, optimizer_for, train
 
 
 def test_schedule_warms_up_linearly_then_falls_as_half_a_cosine():
@@ -40,7 +40,7 @@ def test_a_loss_that_is_not_finite_stops_the_training():
             "x",
             model,
             optimizer_for([(model, 0.1)]),
-            lambda _: {"loss": model.weight.sum() * math.nan},
+            lambda step, micro: {"loss": model.weight.sum() * math.nan},
             Schedule(1, 1, 1),
         )
 
@@ -61,7 +61,7 @@ def test_checkpoint_restores_model_optimizer_and_history(trained, tmp_path):
     store.save(3, model, optimizer, [{"step": 0, "loss": 1.5}])
     other = nn.Linear(2, 2)
     other_optimizer = optimizer_for([(other, 0.1)])
-    assert store.load(other, other_optimizer) == (3, [{"step": 0, "loss": 1.5}])
+    assert store.load(other, other_optimizer) == (3, [{"step": 0, "loss": 1.5}], None)
     assert torch.equal(other.weight, model.weight)
     ours, theirs = optimizer.state_dict()["state"], other_optimizer.state_dict()["state"]
     assert all(torch.equal(torch.as_tensor(ours[i][k]), torch.as_tensor(theirs[i][k])) for i in ours for k in ours[i])
@@ -70,7 +70,7 @@ def test_checkpoint_restores_model_optimizer_and_history(trained, tmp_path):
 def test_checkpoint_of_another_key_is_not_used_and_is_removed_at_the_next_save(trained, tmp_path):
     CheckpointStore(tmp_path, "old").save(3, *trained, [])
     new = CheckpointStore(tmp_path, "new")
-    assert new.load(*trained) == (0, [])
+    assert new.load(*trained) == (0, [], None)
     new.save(1, *trained, [])
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
@@ -92,3 +92,72 @@ def test_training_key_changes_with_settings_and_with_input_bytes(tmp_path):
     assert first != training_key([{"steps": 2}], [tmp_path / "input"])
     (tmp_path / "input").write_bytes(b"2")
     assert first != training_key([{"steps": 1}], [tmp_path / "input"])
+
+
+class Killed(Exception):
+    """Stands for kill -9 in the middle of a training."""
+
+
+def train_with_patience(checkpoints=None, killed_at=None):
+    """Held-out values 3, 1, 2, 5, 4 at every second step: the best is the second, patience 2 ends at the fourth."""
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+    values = {2: 3.0, 4: 1.0, 6: 2.0, 8: 5.0, 10: 4.0}
+    seen = {}
+    done = 0
+
+    def log(record, step):
+        seen[step] = model.weight.detach().clone()
+        if step == killed_at:
+            raise Killed
+
+    def losses(step, micro):
+        nonlocal done
+        done = step + 1
+        return {"loss": (model(torch.ones(1, 3)) - 10).square().mean()}
+
+    evaluation = Evaluation(lambda: {"held_out": torch.tensor(values[done])}, "held_out", 2)
+    schedule = Schedule(10, 1, 2)
+    history = train(
+        "x", model, optimizer_for([(model, 0.1)]), losses, schedule, checkpoints, log, evaluation=evaluation
+    )
+    return model, history, seen
+
+
+def test_patience_ends_training_and_keeps_the_weights_of_the_best_evaluation():
+    model, history, seen = train_with_patience()
+    assert len(history) == 8
+    assert torch.equal(model.weight, seen[3])
+
+
+@pytest.mark.parametrize("killed_at", [2, 4, 6])
+def test_training_with_patience_that_was_killed_ends_with_the_same_weights(tmp_path, killed_at):
+    whole, history, _ = train_with_patience()
+    store = CheckpointStore(tmp_path, "a")
+    with pytest.raises(Killed):
+        train_with_patience(store, killed_at)
+    resumed, resumed_history, _ = train_with_patience(store)
+    assert resumed_history == history
+    assert torch.equal(resumed.weight, whole.weight)
+
+
+def test_training_that_had_ended_early_stays_ended(tmp_path):
+    store = CheckpointStore(tmp_path, "a")
+    whole, history, _ = train_with_patience(store)
+    again, same, seen = train_with_patience(store)
+    assert (same, seen) == (history, {})
+    assert torch.equal(again.weight, whole.weight)
+
+
+def test_held_out_value_that_is_not_finite_stops_the_training():
+    model = nn.Linear(1, 1)
+    evaluation = Evaluation(lambda: {"held_out": torch.tensor(math.inf)}, "held_out", 0)
+    with pytest.raises(TrainingDiverged, match="held_out inf"):
+        train(
+            "x",
+            model,
+            optimizer_for([(model, 0.1)]),
+            lambda step, micro: {"loss": model.weight.sum()},
+            Schedule(1, 1, 1),
+            evaluation=evaluation,
+        )

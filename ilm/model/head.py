@@ -1,0 +1,143 @@
+"""The retrieval head: scores of the whole catalogue wherever a prompt asks for an item, by one matmul.
+
+A query has two parts: what the language model makes of the prompt (its hidden state, projected), and what the prompt's
+items say by themselves (recency-weighted means of their vectors; the user's vector where none was shown). The second
+part alone is a small sequential recommender that trains in seconds; the language model, which takes a second per step,
+learns what to add to it (docs/decisions/retrieval-head.md).
+
+Shapes: b prompts, n items of the catalogue, q queries, h encoder width, w LLM width, e head width, p places.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+HEAD_WIDTH = 256
+HALF_LIVES = (2.0, 40.0)
+"""Where training starts: after how many items a shown one counts half, in a mean of the latest and in a longer one."""
+STRENGTHS = (6.0, 2.0)
+"""Where training starts: the weights of these means. The user's vector has that of the first."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Places in a batch of prompts, in the order in which they stand: prompt `rows`, token `positions`, and the `items`
+    there (shown, or asked for), each int64 [p]."""
+
+    rows: Tensor
+    positions: Tensor
+    items: Tensor
+
+    def to(self, device: torch.device) -> "Places":
+        """The same on a device."""
+        return Places(self.rows.to(device), self.positions.to(device), self.items.to(device))
+
+
+class ItemContext(nn.Module):
+    """What the items before a place say about the next one: two means of their vectors, with weights that fall by a
+    learned factor from each item to the one before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        keep = 0.5 ** (1.0 / torch.tensor(HALF_LIVES))
+        self.decay = nn.Parameter(keep.logit())
+        self.strength = nn.Parameter(torch.tensor(STRENGTHS))
+        self.user_strength = nn.Parameter(torch.tensor(STRENGTHS[0]))
+
+    def forward(self, table: Tensor, shown: Places, rows: Tensor, positions: Tensor, users: Tensor) -> Tensor:
+        """Contexts [p, e] of the places at prompt `rows`, token `positions` [p].
+
+        Args:
+            table: item vectors [n, e].
+            shown: the items of the prompts, each at its last token.
+            rows, positions: the places.
+            users: [b, e] vector of each prompt's user, zeros where a prompt shows none.
+        """
+        counts = torch.bincount(shown.rows, minlength=len(users))
+        slots = torch.arange(len(shown.rows), device=rows.device) - (counts.cumsum(0) - counts)[shown.rows]
+        width = int(counts.max()) if len(counts) else 0
+        items = shown.items.new_zeros(len(users), width).index_put((shown.rows, slots), shown.items)
+        at = positions.new_full((len(users), width), _NEVER).index_put((shown.rows, slots), shown.positions)
+        before = at[rows] <= positions[:, None]  # [p, width]
+        known = before.sum(dim=1, keepdim=True)
+        age = (known - 1 - torch.arange(width, device=rows.device)).clamp(min=0)
+        weights = self.decay.sigmoid()[:, None, None] ** age * before  # [2, p, width]
+        weights = weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-6)
+        mixed = (self.strength[:, None, None] * weights).sum(dim=0)  # [p, width]
+        means = torch.einsum("pk,pke->pe", mixed, table[items[rows]])
+        return torch.where(known > 0, means, self.user_strength * users[rows])
+
+
+class RetrievalHead(nn.Module):
+    """Score of an item at a place: <query, item vector> + item bias.
+
+    An item's vector is the direction of its projected query outputs plus, with `item_embedding`, a learned part of its
+    own; without queries it is that part alone. Hidden states are standardised with fixed statistics
+    (`Bridge.calibrate_states`): in a language model's last layer a few features are so large that they would drown the
+    others. Their projection starts at zero, so that training starts from what the items say.
+    """
+
+    state_mean: Tensor
+    state_deviation: Tensor
+
+    def __init__(
+        self, width: int, queries: int, hidden: int, items: int, item_embedding: bool, item_context: bool
+    ) -> None:
+        super().__init__()
+        if not queries and not item_embedding:
+            raise ValueError("without queries, item_embedding is all there is to tell items apart: switch it on")
+        self.register_buffer("state_mean", torch.zeros(width))
+        self.register_buffer("state_deviation", torch.ones(width))
+        self.answer_projection = nn.Linear(width, HEAD_WIDTH)
+        self.item_projection = nn.Linear(queries * hidden, HEAD_WIDTH) if queries else None
+        self.item_embedding = nn.Parameter(torch.zeros(items, HEAD_WIDTH)) if item_embedding else None
+        if self.item_embedding is not None and not queries:
+            nn.init.normal_(self.item_embedding, std=HEAD_WIDTH**-0.5)
+        self.item_bias = nn.Parameter(torch.zeros(items)) if item_embedding else None
+        self.item_context = ItemContext() if item_context else None
+        if item_context:
+            nn.init.zeros_(self.answer_projection.weight)
+            nn.init.zeros_(self.answer_projection.bias)
+
+    def vectors(self, queries: Tensor) -> Tensor:
+        """Unit vectors [n, e] of query outputs [n, q, h] of items or users."""
+        if self.item_projection is None:
+            return queries.new_zeros(len(queries), HEAD_WIDTH)
+        return F.normalize(self.item_projection(queries.flatten(1)), dim=-1)
+
+    def table(self, item_queries: Tensor) -> Tensor:
+        """Item vectors [n, e] of the whole catalogue's query outputs [n, q, h]."""
+        table = self.vectors(item_queries)
+        return table if self.item_embedding is None else table + self.item_embedding
+
+    def context(
+        self, table: Tensor, shown: Places, rows: Tensor, positions: Tensor, user_queries: Tensor, user_rows: Tensor
+    ) -> Tensor | None:
+        """Contexts [p, e] of the places at prompt `rows`, token `positions`; None for a head without item context.
+
+        Args:
+            table: [n, e].
+            shown: the items of the prompts.
+            rows, positions: int64 [p].
+            user_queries: [u, q, h] query outputs of the users that the prompts show, at most one a prompt.
+            user_rows: int64 [u] the prompt of each.
+        """
+        if self.item_context is None:
+            return None
+        prompts = 1 + int(max(part.max() if len(part) else 0 for part in (shown.rows, rows, user_rows)))
+        users = table.new_zeros(prompts, HEAD_WIDTH).index_put((user_rows,), self.vectors(user_queries).to(table.dtype))
+        context: Tensor = self.item_context(table, shown, rows, positions, users)
+        return context
+
+    def forward(self, states: Tensor | None, context: Tensor | None, table: Tensor) -> Tensor:
+        """Scores [p, n] of all items for hidden states [p, w] and contexts [p, e], where there are such."""
+        queries = [] if context is None else [context]
+        if states is not None:
+            queries.append(self.answer_projection((states - self.state_mean) / self.state_deviation))
+        scores: Tensor = torch.stack(queries).sum(dim=0) @ table.T
+        return scores if self.item_bias is None else scores + self.item_bias
+
+
+_NEVER = torch.iinfo(torch.int64).max

@@ -1,0 +1,85 @@
+"""A conversation as the model was trained on conversations (`ilm.prompts.user_tasks`), and the words of a reply."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilm.errors import LookupFailed
+from ilm.prompts.attributes import Attributes
+from ilm.prompts.example import USER, Content, Example, Item, Piece, Turn, fill
+from ilm.prompts.item_tasks import facts
+from ilm.prompts.user_tasks import CONTEXTS, LIKED
+from ilm.serve.catalogue import Catalogue
+
+
+def as_example(
+    messages: Sequence[Mapping[str, str]], seen: NDArray[np.int32], catalogue: Catalogue
+) -> tuple[Example, list[int]]:
+    """The conversation with its last answer still to be given, and the items that its messages name.
+
+    Before the first message stands what is known of the user: the vector, and the last items seen. Before each title
+    stand the item's soft tokens.
+
+    Args:
+        messages: in turn, the user's first and last.
+        seen: item indexes, oldest first.
+        catalogue: to find titles by.
+
+    Raises:
+        LookupFailed: the messages are not as they should be.
+    """
+    _require_turns(messages)
+    mentioned: list[int] = []
+    contents = []
+    for message in messages:
+        content, items = _content(message["content"].strip(), catalogue)
+        contents.append(content)
+        mentioned += items
+    contents[0] = (*_context(seen), *contents[0])
+    answers = [*contents[1::2], ()]
+    turns = tuple(Turn(ask, answer) for ask, answer in zip(contents[::2], answers, strict=True))
+    return Example(turns, seen), mentioned
+
+
+def reply_text(known: Attributes, items: Sequence[int]) -> str:
+    """`Try Heat (1995). Genres: Action, Crime.` for the first item, `Or …` on a line of its own for each other."""
+    if not items:
+        return "Nothing is left to recommend."
+    lines = [" ".join([known.name(item), *facts(known, item)]) for item in items]
+    return "\n".join(f"{'Or' if number else 'Try'} {line}" for number, line in enumerate(lines))
+
+
+def _require_turns(messages: Sequence[Mapping[str, str]]) -> None:
+    if not messages or len(messages) % 2 == 0:
+        raise LookupFailed(f"there are {len(messages)} messages; the last one must be the user's, to be answered.")
+    for number, message in enumerate(messages):
+        wanted = ("user", "assistant")[number % 2]
+        if message.keys() != {"role", "content"} or message["role"] != wanted:
+            raise LookupFailed(
+                f"message {number + 1} is {dict(message)}; it must be {{'role': '{wanted}', 'content': ...}}: user and "
+                "assistant take turns, and the user begins."
+            )
+        if not message["content"].strip():
+            raise LookupFailed(f"message {number + 1} is empty. Say something, or leave it out.")
+
+
+def _context(seen: NDArray[np.int32]) -> Content:
+    if not len(seen):
+        return ()
+    latest = list(dict.fromkeys(seen[::-1].tolist()))[:LIKED][::-1]
+    return fill(CONTEXTS[0], user=USER, history=[Item(item) for item in latest])
+
+
+def _content(text: str, catalogue: Catalogue) -> tuple[Content, list[int]]:
+    """A message with an item's soft tokens before its title, if the title is one item's; and all items named."""
+    pieces: list[Piece] = []
+    mentions = catalogue.mentions(text)
+    end = 0
+    for mention in mentions:
+        if len(mention.items) == 1:
+            before = text[end : mention.start]
+            pieces += [before.removesuffix(" "), Item(mention.items[0])]
+            end = mention.start - before.endswith(" ")  # a space belongs to the word behind the soft tokens
+    pieces.append(text[end:])
+    return tuple(piece for piece in pieces if piece != ""), [item for mention in mentions for item in mention.items]

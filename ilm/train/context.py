@@ -1,0 +1,84 @@
+"""The first part of stage 2: item vectors and item context learn from histories alone, without the language model.
+
+The retrieval head's second part (`ilm.model.head.ItemContext`) is a sequential recommender by itself: a hundred times
+cheaper per step than one through the language model, so it is not the language model's time that teaches which items
+follow which. Encoder, adapter and answer projection wait.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from ilm.model.bridge import Bridge
+from ilm.model.head import HEAD_WIDTH, Places
+from ilm.model.shards import Shard
+from ilm.prompts.material import Material
+from ilm.train.checkpoint import CheckpointStore
+from ilm.train.distributed import Hardware
+from ilm.train.loop import Losses, Schedule, epoch_batch, optimizer_for, train
+
+if TYPE_CHECKING:
+    from ilm.params import FinetuneParams
+
+
+class ContextSteps:
+    """The losses of this part, one step at a time: full cross-entropy of the next item at every place of a history."""
+
+    def __init__(self, model: Bridge, material: Material, params: "FinetuneParams", hardware: Hardware) -> None:
+        self.model, self.material, self.params, self.hardware = model, material, params, hardware
+        self.item_queries = model.encode_all(torch.from_numpy(material.item_factors).to(hardware.device))
+
+    def losses(self, step: int, micro: Shard) -> Losses:
+        """This part's share of the loss of one step."""
+        choices = self.material.choices["sequential"]
+        rows = epoch_batch(len(choices.targets), self.params.context_batch_size, step, self.params.seed)
+        part = self.hardware.shard.within(micro)
+        whole = sum(min(len(choices.histories[row]), self.material.max_history) for row in rows)
+        own = [choices[int(row)] for row in rows[part.rows(len(rows))]]
+        sequences = [np.append(history[-self.material.max_history :], target) for history, target in own]
+        shown, following = _places(sequences)
+        shown, following = shown.to(self.hardware.device), following.to(self.hardware.device)
+        head = self.model.head
+        assert head.item_context is not None
+        table = head.table(self.item_queries)
+        nobody = table.new_zeros(len(sequences), HEAD_WIDTH)
+        context = head.item_context(table, shown, following.rows, following.positions, nobody)
+        loss = F.cross_entropy(head(None, context, table), following.items, reduction="sum") / whole
+        return {"loss": loss}
+
+
+def train_context(
+    model: Bridge,
+    material: Material,
+    params: "FinetuneParams",
+    checkpoints: CheckpointStore | None,
+    log: Callable[[dict[str, float], int], None] | None,
+    hardware: Hardware,
+) -> None:
+    """Train the head's item vectors and item context in place."""
+    stage = ContextSteps(model, material, params, hardware)
+    optimizer = optimizer_for([(model.head, params.context_learning_rate)], params.weight_decay)
+    schedule = Schedule(params.context_steps, params.warmup, params.checkpoint_every, params.gradient_accumulation)
+    part = checkpoints.part("context") if checkpoints else None
+
+    def log_as_context(values: dict[str, float], step: int) -> None:
+        if log:
+            log({f"context_{name}": value for name, value in values.items()}, step)
+
+    train("context", model, optimizer, stage.losses, schedule, part, log_as_context, hardware)
+
+
+def _places(sequences: list[NDArray[np.int32]]) -> tuple[Places, Places]:
+    """Of sequences of items: every item but the last as shown, and the one after it as asked for at its place."""
+    lengths = np.array([len(sequence) - 1 for sequence in sequences])
+    rows = torch.from_numpy(np.repeat(np.arange(len(sequences)), lengths))
+    positions = torch.from_numpy(np.concatenate([np.arange(length) for length in lengths]))
+    shown, following = (
+        torch.from_numpy(np.concatenate([sequence[cut] for sequence in sequences]).astype(np.int64))
+        for cut in (slice(None, -1), slice(1, None))
+    )
+    return Places(rows, positions, shown), Places(rows, positions, following)

@@ -1,0 +1,133 @@
+"""Stage 2 from files to a folder: what the pipeline's step and `python -m ilm.train finetune` both run."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+
+from ilm.cf import factors as cf_factors
+from ilm.cf.fold_in import UserFoldIn
+from ilm.errors import ArtifactError
+from ilm.files import replaced
+from ilm.model.bridge import Bridge
+from ilm.model.language_model import load_language_model
+from ilm.model.storage import BridgeCard, load_encoder, save_bridge
+from ilm.prompts.attributes import read_attributes
+from ilm.prompts.material import Choices
+from ilm.prompts.rendering import item_names
+from ilm.prompts.templates import TASKS
+from ilm.train.checkpoint import CheckpointStore, training_key
+from ilm.train.distributed import find_hardware
+from ilm.train.features import read_examples, read_pairs
+from ilm.train.held_out import split_material
+from ilm.train.stage2 import Stage2Data, finetune
+
+if TYPE_CHECKING:
+    from ilm.params import FinetuneParams, ModelParams
+
+NAME_TOKENS = 16
+"""Most tokens of the title by which an item stands in a prompt, with the encoder `text`."""
+
+
+@dataclass(frozen=True)
+class FinetuneInputs:
+    """Files that stage 2 reads, and the folder with the encoder of stage 1."""
+
+    cf_factors: Path
+    catalogue: Path
+    examples: Path
+    user_item: Path
+    encoder: Path
+
+    @classmethod
+    def in_folder(cls, features: Path, encoder: Path) -> "FinetuneInputs":
+        """Under the names that the pipeline gives them."""
+        return cls(
+            features / "cf.safetensors",
+            features / "catalogue.parquet",
+            features / "examples.parquet",
+            features / "user_item.parquet",
+            encoder,
+        )
+
+
+def run_finetune(
+    inputs: FinetuneInputs,
+    out: Path,
+    model: Mapping[str, Any],
+    finetuning: Mapping[str, Any],
+    max_history: int,
+    checkpoints: Path,
+    log: Callable[[dict[str, float], int], None] | None = None,
+) -> None:
+    """Train on the mixture of tasks, from the latest checkpoint on if an earlier run was cut short; write the model.
+
+    Args:
+        inputs: files to read.
+        out: folder to write, whole or not at all.
+        model: the settings of section `model`, all of them and checked, as plain values.
+        finetuning: the settings of section `finetune`, likewise.
+        max_history: items of a history that are shown one by one (`pairs.max_history`).
+        checkpoints: folder of the state of trainings that have not ended.
+        log: called with every step's values and its number.
+
+    Raises:
+        ArtifactError: an input is missing or damaged, encoder and CF factors are of different spaces, or the language
+            model was not left as it was.
+        TrainingDiverged: a loss or gradient is not finite.
+    """
+    model_params = cast("ModelParams", SimpleNamespace(**model))
+    params = cast("FinetuneParams", SimpleNamespace(**finetuning))
+    factors = cf_factors.load(inputs.cf_factors)
+    encoder, pretrained = load_encoder(inputs.encoder)
+    cf_factors.require_space(factors, pretrained.space_id, str(inputs.encoder))
+    hardware = find_hardware(model_params.precision)
+    language_model = load_language_model(model_params.llm)
+    language_model.model.to(device=hardware.device, dtype=hardware.dtype)
+    before = language_model.weights_digest()
+
+    torch.manual_seed(params.seed)
+    items = len(factors.item_factors)
+    attributes = read_attributes(inputs.catalogue)
+    names = None if encoder.config.queries else item_names(language_model, attributes.titles, NAME_TOKENS)
+    bridge = Bridge(
+        encoder, language_model, items, model_params.soft_tokens, params.item_embedding, names, params.item_context
+    )
+    chosen = read_pairs(inputs.user_item, "user_index", "item_index")[:, 1]
+    material, held_out = split_material(
+        attributes,
+        factors.item_factors,
+        np.bincount(chosen, minlength=items),
+        {task: Choices(*read_examples(inputs.examples, task, "train")) for task in TASKS},
+        {task: Choices(*read_examples(inputs.examples, task, "valid")) for task in TASKS},
+        max_history,
+        params.held_out_fraction,
+        params.seed,
+    )
+    data = Stage2Data(material, held_out, UserFoldIn(factors.item_factors, factors.regularization, factors.alpha))
+    settings = [dict(model), dict(finetuning), max_history, language_model.sha256]
+    store = CheckpointStore(checkpoints, training_key(settings, astuple(inputs)))
+    history = finetune(bridge, data, params, store, log, hardware)
+
+    if language_model.weights_digest() != before:
+        raise ArtifactError(f"language model '{language_model.name}': its weights changed while it should be frozen.")
+    if hardware.is_main:
+        card = BridgeCard(
+            space_id=factors.space_id,
+            language_model=language_model.name,
+            language_model_sha256=language_model.sha256,
+            items=items,
+            soft_tokens=model_params.soft_tokens,
+            item_embedding=params.item_embedding,
+            item_context=params.item_context,
+            max_history=max_history,
+            recipe=pretrained.recipe,
+            encoder=pretrained.encoder,
+            item_name_tokens=0 if names is None else names.shape[1],
+        )
+        with replaced(out) as folder:
+            save_bridge(folder, bridge.cpu(), card, history)

@@ -1,0 +1,106 @@
+"""The retrieval head: item vectors, item context, scores."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ilm.model.head import HEAD_WIDTH, ItemContext, Places, RetrievalHead
+
+
+def places(*triples):
+    rows, positions, items = torch.tensor(triples, dtype=torch.int64).reshape(-1, 3).unbind(dim=1)
+    return Places(rows, positions, items)
+
+
+def head(**changes):
+    torch.manual_seed(0)
+    sizes = {"width": 16, "queries": 2, "hidden": 8, "items": 3, "item_embedding": True, "item_context": True}
+    made = RetrievalHead(**(sizes | changes))
+    torch.nn.init.normal_(made.answer_projection.weight)
+    return made
+
+
+def test_scores_are_dot_products_of_item_vectors_with_standardised_states_plus_context_plus_bias():
+    made = head()
+    torch.nn.init.normal_(made.item_bias)
+    torch.nn.init.normal_(made.item_embedding)
+    made.state_mean.fill_(3.0)
+    made.state_deviation.fill_(2.0)
+    states, context = torch.randn(2, 16), torch.randn(2, HEAD_WIDTH)
+    table = made.table(torch.randn(3, 2, 8))
+    queries = [made.answer_projection((state - 3.0) / 2.0) for state in states]
+    queries = [query + extra for query, extra in zip(queries, context, strict=True)]
+    expected = [[(q * t).sum() + b for t, b in zip(table, made.item_bias, strict=True)] for q in queries]
+    torch.testing.assert_close(made(states, context, table), torch.tensor(expected), atol=1e-4, rtol=1e-4)
+
+
+def test_an_item_vector_is_a_direction_plus_the_items_own_part():
+    made, queries = head(), torch.randn(3, 2, 8)
+    torch.testing.assert_close(made.table(queries).norm(dim=1), torch.ones(3))
+    with torch.no_grad():
+        made.item_embedding[1] += 2.0
+    torch.testing.assert_close(made.table(queries)[1] - made.vectors(queries)[1], torch.full((HEAD_WIDTH,), 2.0))
+
+
+def test_head_without_item_embedding_has_nothing_per_item():
+    assert not any(3 in parameter.shape for parameter in head(item_embedding=False).parameters())
+
+
+def test_head_without_queries_tells_items_apart_from_the_start():
+    table = head(queries=0, hidden=0).table(torch.zeros(3, 0, 0))
+    assert table.shape == (3, HEAD_WIDTH)
+    assert (F.cosine_similarity(table[0], table[1], dim=0) < 0.5).item()
+
+
+def test_head_with_neither_queries_nor_embedding_is_refused():
+    with pytest.raises(ValueError, match="item_embedding is all there is"):
+        head(queries=0, hidden=0, item_embedding=False)
+
+
+def test_context_is_two_recency_weighted_means_of_the_items_before_the_place():
+    context = ItemContext()
+    with torch.no_grad():
+        context.decay.copy_(torch.tensor([0.5, 0.8]).logit())
+        context.strength.copy_(torch.tensor([3.0, 2.0]))
+    table = torch.eye(4)
+    shown = places((0, 2, 1), (0, 4, 0), (0, 7, 2), (1, 1, 3))
+    found = context(table, shown, torch.tensor([0, 0, 1]), torch.tensor([4, 9, 1]), torch.zeros(2, 4))
+    two = 3.0 * torch.tensor([2 / 3, 1 / 3, 0, 0]) + 2.0 * torch.tensor([1 / 1.8, 0.8 / 1.8, 0, 0])
+    three = 3.0 * torch.tensor([2, 1, 4, 0]) / 7 + 2.0 * torch.tensor([0.8, 0.64, 1, 0]) / 2.44
+    one = 5.0 * torch.tensor([0.0, 0, 0, 1])
+    torch.testing.assert_close(found, torch.stack([two, three, one]))
+
+
+def test_items_behind_a_place_and_in_other_prompts_do_not_matter():
+    context, table = ItemContext(), torch.randn(5, 6)
+    at = torch.tensor([1]), torch.tensor([3])
+    some = context(table, places((1, 2, 0), (1, 3, 4)), *at, torch.zeros(2, 6))
+    more = context(table, places((0, 0, 2), (1, 2, 0), (1, 3, 4), (1, 4, 1)), *at, torch.zeros(2, 6))
+    torch.testing.assert_close(some, more)
+
+
+def test_a_user_speaks_only_where_no_item_was_shown():
+    context, table, users = ItemContext(), torch.randn(5, 6), torch.randn(2, 6)
+    found = context(table, places((0, 1, 3)), torch.tensor([0, 0, 1]), torch.tensor([0, 2, 2]), users)
+    torch.testing.assert_close(found[[0, 2]], context.user_strength * users)
+    torch.testing.assert_close(found[1], context.strength.sum() * table[3])
+
+
+def test_prompts_without_any_item_have_contexts_of_their_users():
+    made = head()
+    queries = torch.randn(2, 2, 8)
+    rows, positions = torch.tensor([0, 1]), torch.tensor([5, 5])
+    found = made.context(torch.randn(3, HEAD_WIDTH), places(), rows, positions, queries, torch.tensor([0, 1]))
+    torch.testing.assert_close(found, 6.0 * made.vectors(queries))
+
+
+def test_head_without_item_context_has_none():
+    made = head(item_context=False)
+    nothing = torch.zeros(0, dtype=torch.int64)
+    assert made.context(torch.randn(3, HEAD_WIDTH), places(), nothing, nothing, torch.zeros(0, 2, 8), nothing) is None
+
+
+def test_training_starts_from_what_the_items_say():
+    made = RetrievalHead(16, 2, 8, 3, item_embedding=True, item_context=True)
+    table, context = made.table(torch.randn(3, 2, 8)), torch.randn(2, HEAD_WIDTH)
+    assert torch.equal(made(torch.randn(2, 16), context, table), made(None, context, table))

@@ -1,0 +1,62 @@
+"""Run by two processes at once: a gather, a training that diverges in one of them only, then both stages.
+
+Arguments: the exported features, what one process made of them, the folder to write to.
+"""
+
+import runpy
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ilm.errors import TrainingDiverged
+from ilm.model.shards import gather_rows
+from ilm.train.distributed import find_hardware
+from ilm.train.loop import Schedule, optimizer_for, train
+from ilm.train.run_pretrain import PretrainInputs, run_pretrain
+from ilm.train.settings import read_settings
+
+
+def main(features: Path, one: Path, out: Path) -> None:
+    hardware = find_hardware("fp32")
+    (out / f"rank_{hardware.shard.index}").mkdir(parents=True)
+
+    own = torch.tensor([1.0, 2.0], requires_grad=True) + 2 * hardware.shard.index
+    own.retain_grad()
+    rows = gather_rows(own, hardware.shard)
+    ((1 + hardware.shard.index) * rows * torch.arange(1.0, 5.0)).sum().backward()
+    (out / f"rank_{hardware.shard.index}/gathered").write_text(f"{rows.tolist()} {own.grad.tolist()}")
+
+    model = nn.Linear(1, 1)
+    bad = float("nan") if hardware.shard.index == 1 else 1.0
+    try:
+        train(
+            "x",
+            model,
+            optimizer_for([(model, 0.1)]),
+            lambda step, micro: {"loss": model.weight.sum() * (bad if step == 2 else 1.0)},
+            Schedule(5, 1, 5),
+            hardware=hardware,
+        )
+    except TrainingDiverged as error:
+        (out / f"rank_{hardware.shard.index}/diverged").write_text(str(error))
+
+    settings = read_settings(features, [])
+    inputs = PretrainInputs.in_folder(features)
+    run_pretrain(inputs, out / "qformer", settings["model"], settings["pretrain"], out / "checkpoints")
+    sys.argv = [
+        "ilm.train",
+        "finetune",
+        "--features",
+        str(features),
+        "--out",
+        str(out / "ilm"),
+        "--qformer",
+        str(one / "qformer"),
+    ]
+    runpy.run_module("ilm.train", run_name="__main__")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
