@@ -140,13 +140,14 @@ class World:
         encoder = out / "encoders" / hashlib.sha256(json.dumps(stage1, sort_keys=True).encode()).hexdigest()[:16]
         if not encoder.exists():
             inputs = PretrainInputs.in_folder(self.features)
-            run_pretrain(inputs, encoder, settings["model"], settings["pretrain"], out / "checkpoints" / "pretrain")
+            checkpoints = out / "checkpoints" / "pretrain"
+            run_pretrain(inputs, encoder, settings["model"], settings["pretrain"], checkpoints, _print)
         model = out / "models" / f"{variant}.{seed}"
         if not model.exists():
             files = FinetuneInputs.in_folder(self.features, encoder)
             checkpoints = out / "checkpoints" / "finetune"
             history = settings["pairs"]["max_history"]
-            run_finetune(files, model, settings["model"], settings["finetune"], history, checkpoints)
+            run_finetune(files, model, settings["model"], settings["finetune"], history, checkpoints, _print)
         ranks = {}
         for name, take_away in DIAGNOSES.items():
             recommender = load_recommender(model, self.features / "cf.safetensors", batch_size=64)
@@ -161,6 +162,11 @@ class World:
             task: target_ranks(system, task, cases, self.active, 64).filtered.tolist()
             for task, cases in self.cases.items()
         }
+
+
+def _print(values: dict[str, float], step: int) -> None:
+    if step % 25 == 0:
+        print(f"step {step}", *(f"{name} {value:.3f}" for name, value in values.items()), sep="  ", flush=True)
 
 
 def summary(out: Path) -> str:

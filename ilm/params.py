@@ -187,7 +187,7 @@ class PretrainParams(Section):
 class FinetuneParams(Section):
     """Stage 2: Q-Former, adapter and retrieval head in front of the frozen LLM (step `finetune`)."""
 
-    steps: PositiveInt = 300
+    steps: PositiveInt = 200
     """Steps of all tasks together; each has prompts of one task."""
     step_tokens: PositiveInt = 480
     """Tokens of a step, about: decides how many prompts of its task it has, so that steps of all tasks cost alike."""
@@ -195,17 +195,17 @@ class FinetuneParams(Section):
     """Weights of the tasks, as shares of the steps; a task that is not listed has none (docs/decisions/tasks.md)."""
     gradient_accumulation: PositiveInt = 1
     """Micro-batches that a step's prompts are cut into: less memory, the same step."""
-    learning_rate: PositiveFloat = 1e-3
-    """Highest learning rate of the adapter."""
+    learning_rate: PositiveFloat = 3e-5
+    """Highest learning rate of the adapter: its inputs are a thousand wide, its outputs as small as word embeddings."""
     head_learning_rate: PositiveFloat = 3e-4
     """Highest learning rate of the retrieval head."""
-    encoder_learning_rate: PositiveFloat = 1e-4
+    encoder_learning_rate: PositiveFloat = 3e-5
     """Highest learning rate of the encoder."""
     warmup: PositiveInt = 30
     """Steps until the learning rates are reached; then they fall as half a cosine."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
     """Of AdamW; biases and norms are not decayed."""
-    language_loss_weight: Annotated[float, Field(ge=0.0)] = 0.1
+    language_loss_weight: Annotated[float, Field(ge=0.0)] = 1.0
     """Weight of the language-model loss (nats per token of the answers), beside the retrieval loss."""
     max_answer_tokens: PositiveInt = 48
     """Tokens of an answer; longer ones are cut."""

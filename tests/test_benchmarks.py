@@ -3,13 +3,18 @@
 import json
 
 import pytest
+import torch
 
 from benchmarks import __main__ as command
-from benchmarks import rank_head, trie_beams
+from benchmarks import rank_head, stage1_step, stage2_step, trie_beams
 from benchmarks.timing import interleaved
-from tests.tiny import save_language_model
+from benchmarks.untrained import untrained
+from ilm.params import FinetuneParams
+from tests.tiny import save_language_model, save_text_encoder
 
 SMALL = {"items": 60, "users": 3, "history": 4, "repetitions": 1}
+OF_ITS_OWN = {trie_beams: {"search_users": 2}, stage2_step: {"users": 30, "memory_prompts": 0}}
+STAGE_1 = {"items": 60, "batch_size": 8, "paired_rows": 4, "pairs": 24}
 
 
 @pytest.fixture(scope="module")
@@ -17,14 +22,53 @@ def llm(tmp_path_factory):
     return str(save_language_model(tmp_path_factory.mktemp("benchmarks") / "tiny"))
 
 
-@pytest.mark.parametrize("module", [rank_head, trie_beams])
+@pytest.fixture(scope="module")
+def text_encoder(tmp_path_factory):
+    return str(save_text_encoder(tmp_path_factory.mktemp("benchmarks") / "bert"))
+
+
+@pytest.mark.parametrize("module", [rank_head, stage2_step, trie_beams])
 def test_a_benchmark_reports_its_name_ratio_goal_and_detail(module, llm):
-    result = module.run(llm=llm, **SMALL | ({"search_users": 2} if module is trie_beams else {}))
+    require_entry(module, module.run(llm=llm, **SMALL | OF_ITS_OWN.get(module, {})))
+
+
+def test_the_benchmark_of_stage_1_reports_the_same(text_encoder):
+    require_entry(stage1_step, stage1_step.run(text_encoder, **STAGE_1, repetitions=1))
+
+
+def require_entry(module, result):
     assert result["name"] == module.__name__.split(".")[-1]
     assert result["ratio"] > 0
     assert result["goal"]
     assert set(result) == {"name", "ratio", "goal", "detail"}
     json.dumps(result)
+
+
+def test_plain_steps_of_stage_1_have_the_same_losses(text_encoder):
+    ours, plain = stage1_step.stages(text_encoder, **STAGE_1)
+    for step in (0, 1):
+        losses, expected = ours.losses(step), plain.losses(step)
+        assert losses.keys() == expected.keys()
+        for name in losses:
+            assert losses[name].item() == pytest.approx(expected[name].item(), abs=1e-4), name
+
+
+def test_the_floor_of_stage_2_gets_the_gradient_that_the_step_sends_to_the_states(llm):
+    data = stage2_step.made_up(items=60, users=30, history=4)
+    model = untrained(llm, items=60, max_history=4)[0]
+    trial = stage2_step.Trial(model, data, FinetuneParams(item_context=False), "sequential")
+    with torch.enable_grad():
+        states, _ = trial.stage.states(trial.rendered)
+    trial.stage.states = lambda rendered: (states, trial.head.ready[1])
+    states.retain_grad()
+    trial.stage.losses(stage2_step.STEP)["loss"].backward()
+    torch.testing.assert_close(trial.head.ready[0].grad, states.grad)
+
+
+def test_memory_is_measured_of_whole_steps(llm):
+    found = stage2_step.memory(llm, items=60, prompts=4, tokens=96, micro_batches=1)
+    assert found["peak_mb"] >= found["loaded_mb"] > 0
+    assert found["prompts"] > 0
 
 
 def test_both_searches_find_the_same_names(llm):

@@ -17,6 +17,9 @@ from ilm.model.encoders import Encoder
 from ilm.model.head import RetrievalHead
 from ilm.model.language_model import LanguageModel
 
+RIDGE = 0.01
+"""Penalty of `Bridge.calibrate_answers`, in units of the mean square of a feature summed over the sample."""
+
 
 @dataclass(frozen=True)
 class Prompts:
@@ -123,6 +126,20 @@ class Bridge(nn.Module):
         self.head.state_mean.copy_(states.mean(dim=0))
         self.head.state_deviation.copy_(torch.maximum(deviation, deviation.square().mean().sqrt()))
 
+    @torch.no_grad()
+    def calibrate_answers(self, states: Tensor, contexts: Tensor) -> None:
+        """Start the projection of hidden states [m, w] as the ridge regression of the contexts [m, e] at their places.
+
+        What a hidden state says of the items before it is found in seconds that way, else in hundreds of steps.
+        """
+        standard = self.head.standard(states).double()
+        inputs = torch.cat([standard, torch.ones_like(standard[:, :1])], dim=1)
+        gram = inputs.T @ inputs
+        ridge = RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        solution = torch.linalg.solve(gram + ridge, inputs.T @ contexts.double()).float()  # [w + 1, e]
+        self.head.answer_projection.weight.copy_(solution[:-1].T)
+        self.head.answer_projection.bias.copy_(solution[-1])
+
     def embed(self, prompts: Prompts, item_soft: Tensor, user_soft: Tensor) -> Tensor:
         """Input embeddings [b, l, w]: word embeddings, with soft tokens scattered into the placeholders.
 
@@ -141,8 +158,8 @@ class Bridge(nn.Module):
             if count != vectors:
                 raise ValueError(f"{count} {kind} placeholders in the prompts, but {vectors} {kind} vectors for them")
         words = lm.model.get_input_embeddings()(prompts.token_ids.masked_fill(is_item | is_user, 0))
-        words = words.masked_scatter(is_item[..., None], item_soft.to(words.dtype))
-        embeddings: Tensor = words.masked_scatter(is_user[..., None], user_soft.to(words.dtype))
+        words = words.index_put((is_item,), item_soft.flatten(0, 1).to(words.dtype))
+        embeddings: Tensor = words.index_put((is_user,), user_soft.flatten(0, 1).to(words.dtype))
         return embeddings
 
     def hidden_states(self, prompts: Prompts, item_soft: Tensor, user_soft: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ HALF_LIVES = (2.0, 40.0)
 """Where training starts: after how many items a shown one counts half, in a mean of the latest and in a longer one."""
 STRENGTHS = (6.0, 2.0)
 """Where training starts: the weights of these means. The user's vector has that of the first."""
+BLEND = 0.25
+"""Where training starts: the weight of the language model's part beside the other one."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,10 @@ class ItemContext(nn.Module):
         Args:
             table: item vectors [n, e].
             shown: the items of the prompts, each at its last token.
-            rows, positions: the places.
+            rows, positions: the places, prompt by prompt.
             users: [b, e] vector of each prompt's user, zeros where a prompt shows none.
         """
-        counts = torch.bincount(shown.rows, minlength=len(users))
-        slots = torch.arange(len(shown.rows), device=rows.device) - (counts.cumsum(0) - counts)[shown.rows]
-        width = int(counts.max()) if len(counts) else 0
+        slots, width = _slots(shown.rows, len(users))
         items = shown.items.new_zeros(len(users), width).index_put((shown.rows, slots), shown.items)
         at = positions.new_full((len(users), width), _NEVER).index_put((shown.rows, slots), shown.positions)
         before = at[rows] <= positions[:, None]  # [p, width]
@@ -66,7 +66,9 @@ class ItemContext(nn.Module):
         weights = self.decay.sigmoid()[:, None, None] ** age * before  # [2, p, width]
         weights = weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-6)
         mixed = (self.strength[:, None, None] * weights).sum(dim=0)  # [p, width]
-        means = torch.einsum("pk,pke->pe", mixed, table[items[rows]])
+        slots, places = _slots(rows, len(users))
+        by_prompt = mixed.new_zeros(len(users), places, width).index_put((rows, slots), mixed)
+        means = (by_prompt @ table[items])[rows, slots]
         return torch.where(known > 0, means, self.user_strength * users[rows])
 
 
@@ -76,7 +78,7 @@ class RetrievalHead(nn.Module):
     An item's vector is the direction of its projected query outputs plus, with `item_embedding`, a learned part of its
     own; without queries it is that part alone. Hidden states are standardised with fixed statistics
     (`Bridge.calibrate_states`): in a language model's last layer a few features are so large that they would drown the
-    others. Their projection starts at zero, so that training starts from what the items say.
+    others. Without a context, their projection is the whole query; beside one, it has the learned weight `blend`.
     """
 
     state_mean: Tensor
@@ -97,9 +99,12 @@ class RetrievalHead(nn.Module):
             nn.init.normal_(self.item_embedding, std=HEAD_WIDTH**-0.5)
         self.item_bias = nn.Parameter(torch.zeros(items)) if item_embedding else None
         self.item_context = ItemContext() if item_context else None
-        if item_context:
-            nn.init.zeros_(self.answer_projection.weight)
-            nn.init.zeros_(self.answer_projection.bias)
+        self.blend = nn.Parameter(torch.tensor(BLEND))
+
+    def standard(self, states: Tensor) -> Tensor:
+        """Hidden states [m, w] centred, loud features shrunk, of length 1 or so."""
+        out: Tensor = (states - self.state_mean) / self.state_deviation * states.shape[-1] ** -0.5
+        return out
 
     def vectors(self, queries: Tensor) -> Tensor:
         """Unit vectors [n, e] of query outputs [n, q, h] of items or users."""
@@ -135,9 +140,17 @@ class RetrievalHead(nn.Module):
         """Scores [p, n] of all items for hidden states [p, w] and contexts [p, e], where there are such."""
         queries = [] if context is None else [context]
         if states is not None:
-            queries.append(self.answer_projection((states - self.state_mean) / self.state_deviation))
+            said = self.answer_projection(self.standard(states))
+            queries.append(said if context is None else self.blend * said)
         scores: Tensor = torch.stack(queries).sum(dim=0) @ table.T
         return scores if self.item_bias is None else scores + self.item_bias
 
 
 _NEVER = torch.iinfo(torch.int64).max
+
+
+def _slots(rows: Tensor, prompts: int) -> tuple[Tensor, int]:
+    """How many of the sorted `rows` [p] before each one are of the same prompt, and the most that a prompt has."""
+    counts = torch.bincount(rows, minlength=prompts)
+    slots = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
+    return slots, int(counts.max()) if len(counts) else 0

@@ -73,14 +73,13 @@ class PretrainingModel(nn.Module):
             shard: the rows that this process computes, of the paired ones and of the others; the returned values are
                 shares that add up over the processes.
         """
-        queries, length = self.qformer.config.queries, text.token_ids.shape[1]
         own = _own(torch.arange(len(items), device=items.device), paired, shard)
         own_paired = paired // shard.count
         cf_tokens = self.qformer.expand(factors[own])
         own_text = TextBatch(text.token_ids[own], text.mask[own])
         embedded = self.qformer.embed_text(own_text.token_ids)
-        hidden, generated = self._contrast_and_generation_pass(cf_tokens, embedded, own_text, own_paired)
-        query_part, text_part = hidden[:, :queries], hidden[:, queries : queries + length]
+        query_part, generated = self._query_and_generation_pass(cf_tokens, own_text, own_paired)
+        text_part = self.qformer(None, embedded, masks.bi_directional(0, own_text.mask))
 
         temperature = self.text_temperature.clamp(0.01, 0.5)
         own_queries = self.query_projection(query_part)
@@ -111,24 +110,17 @@ class PretrainingModel(nn.Module):
             "query_cosine": losses.query_cosine(query_part).detach() / shard.count,
         }
 
-    def _contrast_and_generation_pass(
-        self, cf_tokens: Tensor, embedded: Tensor, text: TextBatch, paired: int
-    ) -> tuple[Tensor, Tensor]:
-        """Hidden states [b, q + t, h] of queries and text for contrast, and [paired, t, h] of the text as generated;
-        each item's queries are computed once."""
-        queries, length = self.qformer.config.queries, text.token_ids.shape[1]
+    def _query_and_generation_pass(self, cf_tokens: Tensor, text: TextBatch, paired: int) -> tuple[Tensor, Tensor]:
+        """Query outputs [b, q, h], and hidden states [paired, t, h] of the text as generated; each item's queries are
+        computed once."""
         started = text.token_ids[:paired].clone()
         started[:, 0] = self.start_id
-        both = self.qformer(
-            cf_tokens[:paired],
-            torch.cat([embedded[:paired], self.qformer.embed_text(started)], dim=1),
-            masks.contrast_and_generation(queries, text.mask[:paired]),
-        )
-        hidden, generated = both.split([queries + length, length], dim=1)
+        mask = masks.generation(self.qformer.config.queries, text.mask[:paired])
+        both = self.qformer(cf_tokens[:paired], self.qformer.embed_text(started), mask)
+        queries, generated = both.split([self.qformer.config.queries, started.shape[1]], dim=1)
         if paired < len(cf_tokens):
-            mask = masks.contrast(queries, text.mask[paired:])
-            hidden = torch.cat([hidden, self.qformer(cf_tokens[paired:], embedded[paired:], mask)])
-        return hidden, generated
+            queries = torch.cat([queries, self.qformer(cf_tokens[paired:])])
+        return queries, generated
 
     def _matching(self, cf_tokens: Tensor, embedded: Tensor, text_mask: Tensor) -> Tensor:
         """Three groups of equally many rows: true pairs, a wrong item for each text, a wrong text for each item."""
@@ -164,8 +156,7 @@ class PretrainingModel(nn.Module):
         """
         own = torch.arange(len(left), device=left.device)[shard.rows(len(left))]
         left_set, right_set = (
-            losses.centred(gather_rows(self.query_projection(self.qformer.encode(side[own], user)).mean(dim=1), shard))
-            for side, user in ((left, users), (right, False))
+            losses.centred(gather_rows(side, shard)) for side in self._query_means(left[own], right[own], users)
         )
         same = (left_ids[:, None] == left_ids) | (right_ids[:, None] == right_ids)
         if not users:
@@ -174,6 +165,18 @@ class PretrainingModel(nn.Module):
         rows = losses.contrast(left_set[own] @ right_set.T, same[own], own, temperature)
         columns = losses.contrast(right_set[own] @ left_set.T, same.T[own], own, temperature)
         return {"ui" if users else "ii": (rows.sum() + columns.sum()) / (2 * len(left))}
+
+    def _query_means(self, left: Tensor, right: Tensor, users: bool) -> tuple[Tensor, Tensor]:
+        """Means [b, h] of the projected queries of both sides [b, d]; an item that occurs often is encoded once."""
+        if users:
+            left_mean, right_mean = (
+                self.query_projection(self.qformer.encode(side, user)).mean(dim=1)
+                for side, user in ((left, True), (right, False))
+            )
+            return left_mean, right_mean
+        different, place = torch.cat([left, right]).unique(dim=0, return_inverse=True)
+        means = self.query_projection(self.qformer.encode(different)).mean(dim=1)[place]
+        return means[: len(left)], means[len(left) :]
 
 
 def _own(rows: Tensor, paired: int, shard: Shard) -> Tensor:

@@ -44,11 +44,13 @@ class Attention(nn.Module):
         self.norm = nn.LayerNorm(config.hidden, eps=config.layer_norm_eps)
 
     def forward(self, hidden: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
-        """From `hidden` [b, l, h] to `source` [b, m, h]; `mask` [b, 1, l, m] is True where attention is allowed."""
+        """From `hidden` [b, l, h], or [1, l, h] where it is the same for all, to `source` [b, m, h]; `mask`
+        [b, 1, l, m] is True where attention is allowed."""
         query, key, value = (
             projection(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [b, heads, l, h / heads]
             for projection, x in ((self.query, hidden), (self.key, source), (self.value, source))
         )
+        query = query.expand(len(key), -1, -1, -1)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         out: Tensor = self.norm(self.output(attended.transpose(1, 2).flatten(2)) + hidden)
         return out
@@ -189,7 +191,8 @@ class QFormer(nn.Module):
         """
         parts = []
         if cf_tokens is not None:
-            parts.append(self.embedding_norm(self.query_tokens).expand(len(cf_tokens), -1, -1))
+            alike = 1 if text is None else len(cf_tokens)  # alone, queries are the same for all until they cross-attend
+            parts.append(self.embedding_norm(self.query_tokens).expand(alike, -1, -1))
         if text is not None:
             parts.append(text)
         hidden = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]

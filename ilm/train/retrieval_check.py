@@ -62,6 +62,7 @@ def _text_vectors(model: PretrainingModel, text: TextBatch) -> Tensor:
     for rows in order.split(BATCH):
         longest = int(lengths[rows].max())
         mask = text.mask[rows, :longest]
-        hidden = model.qformer(None, model.qformer.embed_text(text.token_ids[rows, :longest]), masks.contrast(0, mask))
+        embedded = model.qformer.embed_text(text.token_ids[rows, :longest])
+        hidden = model.qformer(None, embedded, masks.bi_directional(0, mask))
         parts.append(model.text_projection(losses.masked_mean(hidden, mask)))
     return torch.cat(parts)[order.argsort()]

@@ -2,7 +2,8 @@
 
 Every step has one batch of one task. Supervision is dense: in a sequential prompt the hidden state behind every item of
 the history is asked for the item after it, and the state at the end of a question for the item that fits; where words
-answer, the language-model loss spells them. Full cross-entropy over the catalogue throughout.
+answer, the language-model loss spells them. Full cross-entropy over the catalogue throughout; a hidden state is asked
+twice, beside the item context and alone, so that the language model does not leave all to the context.
 """
 
 from collections.abc import Callable
@@ -29,6 +30,10 @@ from ilm.train.mixture import Mixture
 
 if TYPE_CHECKING:
     from ilm.params import FinetuneParams
+
+
+HISTORY_BATCHES, OTHER_BATCHES = 32, 2
+"""Batches of the task `sequential`, and of each other one, that the head is calibrated with."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,10 @@ class Stage2:
         for name, everywhere, here in (("answer", whole.ends, own.ends), ("history", whole.behind, own.behind)):
             if len(everywhere.items):
                 context = own.context(self.model.head, table, user_queries, here.rows, here.positions)
-                scores = self.model.head(_at(states, here), context, table)
-                losses[name] = F.cross_entropy(scores, here.items, reduction="sum") / len(everywhere.items)
+                queries = {name: context} if context is None else {name: context, f"{name}_alone": None}
+                for kind, beside in queries.items():
+                    scores = self.model.head(_at(states, here), beside, table)
+                    losses[kind] = F.cross_entropy(scores, here.items, reduction="sum") / len(everywhere.items)
         if whole.spoken.any():
             losses["language"] = self._nats(states, own) / int(whole.spoken.sum())
         return losses
@@ -102,17 +109,26 @@ class Stage2:
         return F.cross_entropy(logits.float(), following, reduction="sum")
 
     @torch.no_grad()
-    def sample_states(self) -> Tensor:
-        """Hidden states [m, w] of two batches of each task, at all positions that the head is asked about."""
-        samples = []
-        for task in self.mixture.rows:
-            rendered = self.mixture.render(self.mixture.examples(task, 0, 2 * self.mixture.sizes[task])).to(
-                self.hardware.device
-            )
-            if len(rendered.ends.items):
-                states, _ = self.states(rendered)
-                samples += [_at(states, rendered.ends), _at(states, rendered.behind)]
-        return torch.cat(samples).float()
+    def calibrate_head(self) -> None:
+        """Fix the head's statistics and start its answer projection, from a sample of the places that it is asked
+        about: mostly behind the items of histories, as in training."""
+        head = self.model.head
+        table = head.table(self.model.encode_all(self.item_factors))
+        samples, contexts = [], []
+        for task, size in self.mixture.sizes.items():
+            for turn in range(HISTORY_BATCHES if task == "sequential" else OTHER_BATCHES):
+                rendered = self.mixture.render(self.mixture.examples(task, turn, size)).to(self.hardware.device)
+                asked = [places for places in (rendered.ends, rendered.behind) if len(places.items)]
+                if not asked:
+                    continue
+                states, user_queries = self.states(rendered)
+                for places in asked:
+                    samples.append(_at(states, places).float())
+                    context = rendered.context(head, table, user_queries, places.rows, places.positions)
+                    contexts += [] if context is None else [context]
+        self.model.calibrate_states(torch.cat(samples))
+        if contexts:
+            self.model.calibrate_answers(torch.cat(samples), torch.cat(contexts))
 
     @torch.no_grad()
     def nats(self, examples: list[Example], blind: bool) -> tuple[float, int]:
@@ -141,10 +157,10 @@ def finetune(
     model.to(hardware.device)
     stage = Stage2(model, data, params, hardware)
     model.calibrate_items(stage.item_factors)
-    model.calibrate_states(stage.sample_states())
     _start_at_popularity(model, data.material)
     if params.item_context:
         train_context(model, data.material, params, checkpoints, log, hardware)
+    stage.calibrate_head()
     optimizer = optimizer_for(
         [
             (model.encoder, params.encoder_learning_rate),

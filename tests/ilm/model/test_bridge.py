@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ilm.model.bridge import Adapter
+from ilm.model.head import HEAD_WIDTH
 from ilm.prompts.rendering import render
 from tests.ilm.train.conftest import build_bridge
 from tests.tiny import save_language_model
@@ -74,6 +75,20 @@ def test_no_feature_of_a_hidden_state_reaches_the_head_larger_than_unit_scale(il
     expected = (states.std(dim=0) / average).clamp_max(1.0)
     torch.testing.assert_close(standard.std(dim=0), expected, atol=1e-4, rtol=0)
     assert standard.mean(dim=0).abs().max().item() < 1e-3
+
+
+def test_answers_start_as_the_ridge_regression_of_the_contexts(ilm):
+    """Against the normal equations of each column, solved with a row of penalties below the sample."""
+    torch.manual_seed(0)
+    states, contexts = torch.randn(300, 16), torch.randn(300, HEAD_WIDTH)
+    ilm.calibrate_states(states)
+    ilm.calibrate_answers(states, contexts)
+    inputs = np.hstack([ilm.head.standard(states).numpy(), np.ones((300, 1))]).astype(np.float64)
+    penalty = np.sqrt(0.01 * np.square(inputs).sum(axis=0).mean())
+    padded = np.vstack([inputs, penalty * np.eye(17)])
+    expected, *_ = np.linalg.lstsq(padded, np.vstack([contexts.numpy(), np.zeros((17, HEAD_WIDTH))]), rcond=None)
+    np.testing.assert_allclose(ilm.head.answer_projection.weight.detach().numpy(), expected[:-1].T, atol=1e-4)
+    np.testing.assert_allclose(ilm.head.answer_projection.bias.detach().numpy(), expected[-1], atol=1e-4)
 
 
 def test_each_soft_token_projects_its_own_group_of_queries():

@@ -20,7 +20,7 @@ def head(**changes):
     return made
 
 
-def test_scores_are_dot_products_of_item_vectors_with_standardised_states_plus_context_plus_bias():
+def test_scores_are_dot_products_of_item_vectors_with_blended_states_plus_context_plus_bias():
     made = head()
     torch.nn.init.normal_(made.item_bias)
     torch.nn.init.normal_(made.item_embedding)
@@ -28,10 +28,12 @@ def test_scores_are_dot_products_of_item_vectors_with_standardised_states_plus_c
     made.state_deviation.fill_(2.0)
     states, context = torch.randn(2, 16), torch.randn(2, HEAD_WIDTH)
     table = made.table(torch.randn(3, 2, 8))
-    queries = [made.answer_projection((state - 3.0) / 2.0) for state in states]
-    queries = [query + extra for query, extra in zip(queries, context, strict=True)]
+    said = [made.answer_projection((state - 3.0) / 2.0 / 4.0) for state in states]
+    queries = [0.25 * query + extra for query, extra in zip(said, context, strict=True)]
     expected = [[(q * t).sum() + b for t, b in zip(table, made.item_bias, strict=True)] for q in queries]
     torch.testing.assert_close(made(states, context, table), torch.tensor(expected), atol=1e-4, rtol=1e-4)
+    alone = [[(q * t).sum() + b for t, b in zip(table, made.item_bias, strict=True)] for q in said]
+    torch.testing.assert_close(made(states, None, table), torch.tensor(alone), atol=1e-4, rtol=1e-4)
 
 
 def test_an_item_vector_is_a_direction_plus_the_items_own_part():
@@ -98,9 +100,3 @@ def test_head_without_item_context_has_none():
     made = head(item_context=False)
     nothing = torch.zeros(0, dtype=torch.int64)
     assert made.context(torch.randn(3, HEAD_WIDTH), places(), nothing, nothing, torch.zeros(0, 2, 8), nothing) is None
-
-
-def test_training_starts_from_what_the_items_say():
-    made = RetrievalHead(16, 2, 8, 3, item_embedding=True, item_context=True)
-    table, context = made.table(torch.randn(3, 2, 8)), torch.randn(2, HEAD_WIDTH)
-    assert torch.equal(made(torch.randn(2, 16), context, table), made(None, context, table))

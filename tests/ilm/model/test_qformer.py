@@ -83,39 +83,37 @@ def test_queries_with_padded_text_agree_with_transformers(qformer):
     torch.testing.assert_close(ours, theirs_forward(qformer, cf_tokens, token_ids, mask), atol=1e-5, rtol=0)
 
 
-def test_packed_contrast_and_generation_equals_separate_passes(qformer):
+def test_queries_and_padded_generated_text_agree_with_transformers(qformer):
     cf_tokens, token_ids = qformer.expand(torch.randn(4, 8)), torch.randint(50, (4, TEXT))
     text_mask = torch.arange(TEXT) < torch.tensor([5, 2, 3, 4])[:, None]
-    text = qformer.embed_text(token_ids)
-    packed = qformer(cf_tokens, torch.cat([text, text], 1), masks.contrast_and_generation(QUERIES, text_mask))
+    ours = qformer(cf_tokens, qformer.embed_text(token_ids), masks.generation(QUERIES, text_mask))
 
     causal = torch.zeros(4, QUERIES + TEXT, QUERIES + TEXT, dtype=torch.bool)
     causal[:, :QUERIES, :QUERIES] = True
     causal[:, QUERIES:, :QUERIES] = True
     causal[:, QUERIES:, QUERIES:] = torch.ones(TEXT, TEXT).tril().bool() & text_mask[:, None]
-    generation = theirs_forward(qformer, cf_tokens, token_ids, causal[:, None])
-    contrast = qformer(None, text, text_mask[:, None, None, :].expand(-1, 1, TEXT, -1))
-    both_towers = qformer(cf_tokens, text, masks.contrast(QUERIES, text_mask))
-
-    torch.testing.assert_close(packed[:, :QUERIES], qformer(cf_tokens), atol=1e-5, rtol=0)
-    torch.testing.assert_close(packed[:, QUERIES : QUERIES + TEXT][text_mask], contrast[text_mask], atol=1e-5, rtol=0)
-    torch.testing.assert_close(packed[:, : QUERIES + TEXT][:, QUERIES:], both_towers[:, QUERIES:], atol=1e-5, rtol=0)
-    torch.testing.assert_close(packed[:, QUERIES + TEXT :], generation[:, QUERIES:], atol=1e-5, rtol=0)
+    theirs = theirs_forward(qformer, cf_tokens, token_ids, causal[:, None])
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours[:, :QUERIES], qformer(cf_tokens), atol=1e-5, rtol=0)
 
 
 def test_generated_text_never_sees_its_future(qformer):
     cf_tokens, token_ids = qformer.expand(torch.randn(1, 8)), torch.randint(50, (1, TEXT))
-    mask = masks.contrast_and_generation(QUERIES, torch.ones(1, TEXT, dtype=torch.bool))
+    mask = masks.generation(QUERIES, torch.ones(1, TEXT, dtype=torch.bool))
     changed = token_ids.clone()
     changed[0, 3] = (changed[0, 3] + 1) % 50
-    first, second = (
-        qformer(cf_tokens, torch.cat([qformer.embed_text(token_ids), qformer.embed_text(generated)], 1), mask)
-        for generated in (token_ids, changed)
-    )
-    generation = slice(QUERIES + TEXT, None)
-    torch.testing.assert_close(first[:, generation][:, :3], second[:, generation][:, :3], atol=0, rtol=0)
-    assert (first[:, generation][:, 3:] != second[:, generation][:, 3:]).all(dim=-1).any()
-    torch.testing.assert_close(first[:, : QUERIES + TEXT], second[:, : QUERIES + TEXT], atol=0, rtol=0)
+    first, second = (qformer(cf_tokens, qformer.embed_text(text), mask) for text in (token_ids, changed))
+    seen = QUERIES + 3
+    torch.testing.assert_close(first[:, :seen], second[:, :seen], atol=0, rtol=0)
+    assert (first[:, seen:] != second[:, seen:]).all(dim=-1).any()
+
+
+def test_text_alone_does_not_depend_on_its_padding(qformer):
+    token_ids = torch.randint(50, (2, TEXT))
+    mask = masks.bi_directional(0, torch.arange(TEXT) < torch.tensor([TEXT, 2])[:, None])
+    padded = qformer(None, qformer.embed_text(token_ids), mask)
+    alone = qformer(None, qformer.embed_text(token_ids[1:, :2]))
+    torch.testing.assert_close(padded[1:, :2], alone, atol=1e-5, rtol=0)
 
 
 def test_one_cf_token_gives_attention_weights_no_gradient_but_several_do():
