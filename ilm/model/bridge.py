@@ -158,8 +158,8 @@ class Bridge(nn.Module):
             if count != vectors:
                 raise ValueError(f"{count} {kind} placeholders in the prompts, but {vectors} {kind} vectors for them")
         words = lm.model.get_input_embeddings()(prompts.token_ids.masked_fill(is_item | is_user, 0))
-        words = words.index_put((is_item,), item_soft.flatten(0, 1).to(words.dtype))
-        embeddings: Tensor = words.index_put((is_user,), user_soft.flatten(0, 1).to(words.dtype))
+        words = words.masked_scatter(is_item[..., None], item_soft.to(words.dtype))
+        embeddings: Tensor = words.masked_scatter(is_user[..., None], user_soft.to(words.dtype))
         return embeddings
 
     def hidden_states(self, prompts: Prompts, item_soft: Tensor, user_soft: Tensor) -> Tensor:
