@@ -141,7 +141,9 @@ class RetrievalHead(nn.Module):
         queries = [] if context is None else [context]
         if states is not None:
             said = self.answer_projection(self.standard(states))
-            queries.append(said if context is None else self.blend * said)
+            if context is not None:  # zero where a prompt shows neither items nor a user: the words are all there is
+                said = torch.where((context != 0).any(dim=-1, keepdim=True), self.blend, 1.0) * said
+            queries.append(said)
         scores: Tensor = torch.stack(queries).sum(dim=0) @ table.T
         return scores if self.item_bias is None else scores + self.item_bias
 

@@ -100,3 +100,9 @@ def test_head_without_item_context_has_none():
     made = head(item_context=False)
     nothing = torch.zeros(0, dtype=torch.int64)
     assert made.context(torch.randn(3, HEAD_WIDTH), places(), nothing, nothing, torch.zeros(0, 2, 8), nothing) is None
+
+
+def test_where_a_prompt_shows_neither_items_nor_a_user_the_words_count_in_full():
+    made = head()
+    table, states = made.table(torch.randn(3, 2, 8)), torch.randn(1, 16)
+    torch.testing.assert_close(made(states, torch.zeros(1, HEAD_WIDTH), table), made(states, None, table))
