@@ -39,16 +39,18 @@ from ilm.train.settings import Settings, read_settings
 
 RANKING_ONLY = {"title": 0, "description": 0, "attributes": 0, "comparison": 0, "why": 0, "conversation": 0}
 
+LEARNING = {"encoder_learning_rate": 3e-5}
+
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "ilm": {},
-    "ilm-rand": {"pretrain": {"recipe": "none"}},
-    "mlp": {"model": {"encoder": "mlp"}, "pretrain": {"recipe": "none"}},
+    "ilm-rand": {"pretrain": {"recipe": "none"}, "finetune": LEARNING},
+    "mlp": {"model": {"encoder": "mlp"}, "pretrain": {"recipe": "none"}, "finetune": LEARNING},
     "text": {"model": {"encoder": "text"}, "pretrain": {"recipe": "none"}, "finetune": {"mixture": RANKING_ONLY}},
-    "frozen-encoder": {"finetune": {"encoder_learning_rate": 1e-12}},
-    "no-context": {"finetune": {"item_context": False}},
-    "no-context-rand": {"finetune": {"item_context": False}, "pretrain": {"recipe": "none"}},
+    "learning-encoder": {"finetune": LEARNING},
+    "no-context": {"finetune": LEARNING | {"item_context": False}},
+    "no-context-rand": {"finetune": LEARNING | {"item_context": False}, "pretrain": {"recipe": "none"}},
     "no-context-mlp": {
-        "finetune": {"item_context": False}, "model": {"encoder": "mlp"}, "pretrain": {"recipe": "none"},
+        "finetune": LEARNING | {"item_context": False}, "model": {"encoder": "mlp"}, "pretrain": {"recipe": "none"},
     },
     "it": {"pretrain": {"recipe": "IT"}},
     "it-ui": {"pretrain": {"recipe": "IT-UI"}},
@@ -88,16 +90,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of results; what is there is kept")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["ilm"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--part", choices=("valid", "test"), default="test", help="choose settings on valid")
+    parser.add_argument("--diagnose", action="store_true", help="rank also with parts of each model taken away")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides")
     arguments = parser.parse_args()
     settings = read_settings(arguments.features, arguments.overrides)
-    world = World(arguments.features)
-    world.rank_baselines(arguments.out)
+    world = World(arguments.features, arguments.out, arguments.part, arguments.diagnose)
+    world.rank_baselines()
     for seed in arguments.seeds:
         for variant in arguments.variants:
-            world.rank_variant(arguments.out, variant, seed, varied(settings, VARIANTS[variant], seed))
-    table = summary(arguments.out)
-    write_text(arguments.out / "table.md", table)
+            world.rank_variant(variant, seed, varied(settings, VARIANTS[variant], seed))
+    table = summary(world.results)
+    write_text(world.results / "table.md", table)
     print(table)
 
 
@@ -114,26 +118,27 @@ def varied(settings: Settings, changes: dict[str, dict[str, Any]], seed: int) ->
 
 
 class World:
-    """A features folder with its test users."""
+    """A features folder with its users, and the folder of what was trained and found."""
 
-    def __init__(self, features: Path) -> None:
-        self.features = features
+    def __init__(self, features: Path, out: Path, part: str, diagnose: bool) -> None:
+        self.features, self.out, self.results = features, out, out / part
+        self.diagnoses = DIAGNOSES if diagnose else {"": DIAGNOSES[""]}
         self.active = read_table(features / "catalogue.parquet", CATALOGUE, with_text=True)["active"].to_numpy()
         self.sequences = read_table(features / "sequences.parquet", SEQUENCES)
         examples = read_table(features / "examples.parquet", EXAMPLES)
-        self.cases: dict[str, Cases] = {task: held_out_cases(examples, self.sequences, task) for task in TASKS}
+        self.cases: dict[str, Cases] = {task: held_out_cases(examples, self.sequences, task, part) for task in TASKS}
 
-    def rank_baselines(self, out: Path) -> None:
+    def rank_baselines(self) -> None:
         """Popularity and ALS, once."""
         train = self.sequences.filter(pl.col("part") == "train")["item_index"].to_numpy()
         counts = np.bincount(train, minlength=len(self.active))
         for name, system in (("popularity", Popularity(counts)), ("als", Als(load(self.features / "cf.safetensors")))):
-            if not (out / f"{name}.0.json").exists():
-                write_json(out / f"{name}.0.json", {"ranks": {name: self._ranks(system)}, "curves": {}})
+            if not (self.results / f"{name}.0.json").exists():
+                write_json(self.results / f"{name}.0.json", {"ranks": {name: self._ranks(system)}, "curves": {}})
 
-    def rank_variant(self, out: Path, variant: str, seed: int, settings: Settings) -> None:
+    def rank_variant(self, variant: str, seed: int, settings: Settings) -> None:
         """Train a variant with a seed, rank with it and with what each diagnosis leaves of it."""
-        result = out / f"{variant}.{seed}.json"
+        result, out = self.results / f"{variant}.{seed}.json", self.out
         if result.exists():
             return
         stage1 = [settings["model"], settings["pretrain"]]
@@ -149,7 +154,7 @@ class World:
             history = settings["pairs"]["max_history"]
             run_finetune(files, model, settings["model"], settings["finetune"], history, checkpoints, _print)
         ranks = {}
-        for name, take_away in DIAGNOSES.items():
+        for name, take_away in self.diagnoses.items():
             recommender = load_recommender(model, self.features / "cf.safetensors", batch_size=64)
             take_away(recommender.model)
             recommender = type(recommender)(recommender.model, recommender.card, load(self.features / "cf.safetensors"))

@@ -199,8 +199,8 @@ class FinetuneParams(Section):
     """Highest learning rate of the adapter: its inputs are a thousand wide, its outputs as small as word embeddings."""
     head_learning_rate: PositiveFloat = 3e-4
     """Highest learning rate of the retrieval head."""
-    encoder_learning_rate: PositiveFloat = 3e-5
-    """Highest learning rate of the encoder."""
+    encoder_learning_rate: NonNegativeFloat = 0.0
+    """Highest learning rate of the encoder; 0 leaves it as stage 1 left it (docs/decisions/retrieval-head.md)."""
     warmup: PositiveInt = 30
     """Steps until the learning rates are reached; then they fall as half a cosine."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
@@ -217,9 +217,9 @@ class FinetuneParams(Section):
     """The head's query has a part of the prompt's items themselves (docs/decisions/retrieval-head.md)."""
     context_steps: PositiveInt = 600
     """Steps in which that part learns from histories, before the language model takes part."""
-    context_batch_size: PositiveInt = 32
+    context_batch_size: PositiveInt = 64
     """Histories of such a step."""
-    context_learning_rate: PositiveFloat = 3e-3
+    context_learning_rate: PositiveFloat = 1e-3
     """Highest learning rate of the retrieval head in these steps."""
     checkpoint_every: PositiveInt = 50
     """Steps between saved training states, and between refreshed encodings of the catalogue."""

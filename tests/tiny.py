@@ -84,4 +84,4 @@ def plain_context(head: RetrievalHead, table: torch.Tensor, items: list[int], us
         weights = [decay**age for age in reversed(range(len(items)))]
         for weight, item in zip(weights, items, strict=True):
             total = total + strength * weight / sum(weights) * table[item]
-    return total
+    return total + parts.attention(table[torch.tensor([items])])[0, -1]

@@ -1,4 +1,4 @@
-"""Test cases from examples.parquet and sequences.parquet: who is asked, what is held out, what was known before."""
+"""Held-out cases from examples.parquet and sequences.parquet: who is asked, what is held out, what was known before."""
 
 from typing import TYPE_CHECKING
 
@@ -12,42 +12,42 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def held_out_cases(examples: "pl.DataFrame", sequences: "pl.DataFrame", task: str) -> Cases:
-    """The test cases of one task, by user_index.
+def held_out_cases(examples: "pl.DataFrame", sequences: "pl.DataFrame", task: str, part: str = "test") -> Cases:
+    """The cases of one task, by user_index: of the part "test", or of "valid".
 
     `histories` are those of the examples (at most pairs.max_profile recent items: what a model is shown); `seen` is
-    everything the user did before the first test item.
+    everything the user did before the first item of the part.
 
     Raises:
-        DataError: no test case, a user with two, or a target that is not the user's first test item.
+        DataError: no case, a user with two, or a target that is not the user's first item of the part.
     """
     import polars as pl
 
-    chosen = examples.filter((pl.col("task") == task) & (pl.col("split") == "test")).sort("user_index")
+    chosen = examples.filter((pl.col("task") == task) & (pl.col("split") == part)).sort("user_index")
     users = chosen["user_index"]
     if chosen.is_empty():
         raise DataError(
-            f"examples.parquet: no test example of task {task!r}. The split left no test part: lower "
+            f"examples.parquet: no {part} example of task {task!r}. The split left no {part} part: lower "
             "split.min_user_interactions, or give more data."
         )
     if users.n_unique() < len(users):
-        raise DataError(f"examples.parquet: a user has two test examples of task {task!r}. Run `dvc repro pairs`.")
-    first_test = sequences.filter(pl.col("part") == "test").group_by("user_index").agg(pl.col("position").min())
+        raise DataError(f"examples.parquet: a user has two {part} examples of task {task!r}. Run `dvc repro pairs`.")
+    first = sequences.filter(pl.col("part") == part).group_by("user_index").agg(pl.col("position").min())
     mine = (
-        sequences.join(first_test, on="user_index", suffix="_test")
+        sequences.join(first, on="user_index", suffix="_first")
         .filter(pl.col("user_index").is_in(users.implode()))
         .sort("user_index", "position")
     )
-    held_out = mine.filter(pl.col("position") == pl.col("position_test"))
+    held_out = mine.filter(pl.col("position") == pl.col("position_first"))
     if (
         held_out["user_index"].to_list() != users.to_list()
         or held_out["item_index"].to_list() != chosen["target"].to_list()
     ):
         raise DataError(
-            f"examples.parquet: the test targets of task {task!r} are not the users' first test items in "
+            f"examples.parquet: the {part} targets of task {task!r} are not the users' first {part} items in "
             "sequences.parquet. The two come from different runs: run `dvc repro pairs`."
         )
-    before = mine.filter(pl.col("position") < pl.col("position_test"))
+    before = mine.filter(pl.col("position") < pl.col("position_first"))
     seen = _lists(before["user_index"].to_numpy(), before["item_index"].to_numpy(), users.to_numpy())
     return Cases(
         user_index=users.to_numpy().astype(np.int32),

@@ -1,75 +1,22 @@
 """The retrieval head: scores of the whole catalogue wherever a prompt asks for an item, by one matmul.
 
 A query has two parts: what the language model makes of the prompt (its hidden state, projected), and what the prompt's
-items say by themselves (recency-weighted means of their vectors; the user's vector where none was shown). The second
-part alone is a small sequential recommender that trains in seconds; the language model, which takes a second per step,
-learns what to add to it (docs/decisions/retrieval-head.md).
+items say by themselves (`ilm.model.item_context`). The second part alone is a small sequential recommender that trains
+in a minute; the language model, which takes a second per step, learns what to add to it
+(docs/decisions/retrieval-head.md).
 
 Shapes: b prompts, n items of the catalogue, q queries, h encoder width, w LLM width, e head width, p places.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ilm.model.item_context import ItemContext, Places
+
 HEAD_WIDTH = 256
-HALF_LIVES = (2.0, 40.0)
-"""Where training starts: after how many items a shown one counts half, in a mean of the latest and in a longer one."""
-STRENGTHS = (6.0, 2.0)
-"""Where training starts: the weights of these means. The user's vector has that of the first."""
 BLEND = 0.25
 """Where training starts: the weight of the language model's part beside the other one."""
-
-
-@dataclass(frozen=True)
-class Places:
-    """Places in a batch of prompts, in the order in which they stand: prompt `rows`, token `positions`, and the `items`
-    there (shown, or asked for), each int64 [p]."""
-
-    rows: Tensor
-    positions: Tensor
-    items: Tensor
-
-    def to(self, device: torch.device) -> "Places":
-        """The same on a device."""
-        return Places(self.rows.to(device), self.positions.to(device), self.items.to(device))
-
-
-class ItemContext(nn.Module):
-    """What the items before a place say about the next one: two means of their vectors, with weights that fall by a
-    learned factor from each item to the one before it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        keep = 0.5 ** (1.0 / torch.tensor(HALF_LIVES))
-        self.decay = nn.Parameter(keep.logit())
-        self.strength = nn.Parameter(torch.tensor(STRENGTHS))
-        self.user_strength = nn.Parameter(torch.tensor(STRENGTHS[0]))
-
-    def forward(self, table: Tensor, shown: Places, rows: Tensor, positions: Tensor, users: Tensor) -> Tensor:
-        """Contexts [p, e] of the places at prompt `rows`, token `positions` [p].
-
-        Args:
-            table: item vectors [n, e].
-            shown: the items of the prompts, each at its last token.
-            rows, positions: the places, prompt by prompt.
-            users: [b, e] vector of each prompt's user, zeros where a prompt shows none.
-        """
-        slots, width = _slots(shown.rows, len(users))
-        items = shown.items.new_zeros(len(users), width).index_put((shown.rows, slots), shown.items)
-        at = positions.new_full((len(users), width), _NEVER).index_put((shown.rows, slots), shown.positions)
-        before = at[rows] <= positions[:, None]  # [p, width]
-        known = before.sum(dim=1, keepdim=True)
-        age = (known - 1 - torch.arange(width, device=rows.device)).clamp(min=0)
-        weights = self.decay.sigmoid()[:, None, None] ** age * before  # [2, p, width]
-        weights = weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-6)
-        mixed = (self.strength[:, None, None] * weights).sum(dim=0)  # [p, width]
-        slots, places = _slots(rows, len(users))
-        by_prompt = mixed.new_zeros(len(users), places, width).index_put((rows, slots), mixed)
-        means = (by_prompt @ table[items])[rows, slots]
-        return torch.where(known > 0, means, self.user_strength * users[rows])
 
 
 class RetrievalHead(nn.Module):
@@ -98,7 +45,7 @@ class RetrievalHead(nn.Module):
         if self.item_embedding is not None and not queries:
             nn.init.normal_(self.item_embedding, std=HEAD_WIDTH**-0.5)
         self.item_bias = nn.Parameter(torch.zeros(items)) if item_embedding else None
-        self.item_context = ItemContext() if item_context else None
+        self.item_context = ItemContext(HEAD_WIDTH) if item_context else None
         self.blend = nn.Parameter(torch.tensor(BLEND))
 
     def standard(self, states: Tensor) -> Tensor:
@@ -116,6 +63,14 @@ class RetrievalHead(nn.Module):
         """Item vectors [n, e] of the whole catalogue's query outputs [n, q, h]."""
         table = self.vectors(item_queries)
         return table if self.item_embedding is None else table + self.item_embedding
+
+    def keep_items(self) -> None:
+        """Stop the training of item vectors and item context: what hidden states and users say learns beside them."""
+        self.requires_grad_(False)
+        self.answer_projection.requires_grad_(True)
+        self.blend.requires_grad_(True)
+        if self.item_context is not None:
+            self.item_context.user_strength.requires_grad_(True)
 
     def context(
         self, table: Tensor, shown: Places, rows: Tensor, positions: Tensor, user_queries: Tensor, user_rows: Tensor
@@ -146,13 +101,3 @@ class RetrievalHead(nn.Module):
             queries.append(said)
         scores: Tensor = torch.stack(queries).sum(dim=0) @ table.T
         return scores if self.item_bias is None else scores + self.item_bias
-
-
-_NEVER = torch.iinfo(torch.int64).max
-
-
-def _slots(rows: Tensor, prompts: int) -> tuple[Tensor, int]:
-    """How many of the sorted `rows` [p] before each one are of the same prompt, and the most that a prompt has."""
-    counts = torch.bincount(rows, minlength=prompts)
-    slots = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
-    return slots, int(counts.max()) if len(counts) else 0

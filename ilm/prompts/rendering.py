@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ilm.model.bridge import Prompts
-from ilm.model.head import Places, RetrievalHead
+from ilm.model.head import RetrievalHead
+from ilm.model.item_context import Places
 from ilm.model.language_model import LanguageModel
 from ilm.prompts.chat import chat_frames
 from ilm.prompts.example import Content, Example, Item

@@ -1,6 +1,6 @@
-"""The first part of stage 2: item vectors and item context learn from histories alone, without the language model.
+"""The first part of stage 2: item vectors and item context learn from histories, without the language model.
 
-The retrieval head's second part (`ilm.model.head.ItemContext`) is a sequential recommender by itself: a hundred times
+The retrieval head's second part (`ilm.model.item_context`) is a sequential recommender by itself: a hundred times
 cheaper per step than one through the language model, so it is not the language model's time that teaches which items
 follow which. Encoder, adapter and answer projection wait.
 """
@@ -14,15 +14,19 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from ilm.model.bridge import Bridge
-from ilm.model.head import HEAD_WIDTH, Places
+from ilm.model.head import HEAD_WIDTH
+from ilm.model.item_context import Places
 from ilm.model.shards import Shard
 from ilm.prompts.material import Material
 from ilm.train.checkpoint import CheckpointStore
 from ilm.train.distributed import Hardware
-from ilm.train.loop import Losses, Schedule, epoch_batch, optimizer_for, train
+from ilm.train.loop import Losses, Schedule, epoch_batch, optimizer_for, step_generator, train
 
 if TYPE_CHECKING:
     from ilm.params import FinetuneParams
+
+DROPOUT = 0.4
+"""Share of the attention's inputs that are set to zero (docs/decisions/retrieval-head.md)."""
 
 
 class ContextSteps:
@@ -34,21 +38,22 @@ class ContextSteps:
 
     def losses(self, step: int, micro: Shard) -> Losses:
         """This part's share of the loss of one step."""
-        choices = self.material.choices["sequential"]
+        choices, longest = self.material.choices["sequential"], self.material.max_history
         rows = epoch_batch(len(choices.targets), self.params.context_batch_size, step, self.params.seed)
         part = self.hardware.shard.within(micro)
-        whole = sum(min(len(choices.histories[row]), self.material.max_history) for row in rows)
+        whole = sum(min(len(choices.histories[row]), longest) for row in rows)
         own = [choices[int(row)] for row in rows[part.rows(len(rows))]]
-        sequences = [np.append(history[-self.material.max_history :], target) for history, target in own]
+        sequences = [np.append(history[-longest:], target) for history, target in own]
         shown, following = _places(sequences)
         shown, following = shown.to(self.hardware.device), following.to(self.hardware.device)
+        kept = torch.rand(len(rows), longest, HEAD_WIDTH, generator=step_generator(self.params.seed, step)) >= DROPOUT
         head = self.model.head
         assert head.item_context is not None
         table = head.table(self.item_queries)
+        noise = kept[part.rows(len(rows))].to(table) / (1.0 - DROPOUT)
         nobody = table.new_zeros(len(sequences), HEAD_WIDTH)
-        context = head.item_context(table, shown, following.rows, following.positions, nobody)
-        loss = F.cross_entropy(head(None, context, table), following.items, reduction="sum") / whole
-        return {"loss": loss}
+        context = head.item_context(table, shown, following.rows, following.positions, nobody, noise)
+        return {"loss": F.cross_entropy(head(None, context, table), following.items, reduction="sum") / whole}
 
 
 def train_context(

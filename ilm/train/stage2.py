@@ -1,4 +1,5 @@
-"""Stage 2: encoder, adapter and retrieval head learn in front of the frozen language model (ILM, phase 2).
+"""Stage 2: adapter, retrieval head and (if it has a learning rate) encoder learn in front of the frozen language model
+(ILM, phase 2).
 
 Every step has one batch of one task. Supervision is dense: in a sequential prompt the hidden state behind every item of
 the history is asked for the item after it, and the state at the end of a question for the item that fits; where words
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 
 from ilm.cf.fold_in import UserFoldIn
 from ilm.model.bridge import Bridge
-from ilm.model.head import Places
+from ilm.model.item_context import Places
 from ilm.model.shards import WHOLE, Shard
 from ilm.prompts.example import Example
 from ilm.prompts.material import Material
@@ -58,12 +59,13 @@ class Stage2:
     def losses(self, step: int, micro: Shard = WHOLE) -> Losses:
         """Losses of one micro-batch of a step.
 
-        The retrieval table needs the query outputs of *all* items: a copy, refreshed whenever a checkpoint may be
-        taken, so that a resumed training sees the same copy as an uninterrupted one. The batch's items come from that
-        copy too: rows computed afresh would differ from the others just where the answers are, and be found by that.
+        The retrieval table needs the query outputs of *all* items: a copy; with an encoder that learns, refreshed
+        whenever a checkpoint may be taken, so that a resumed training sees the same copy as an uninterrupted one. The
+        batch's items come from that copy too: rows computed afresh would differ from the others just where the answers
+        are, and be found by that.
         """
-        if self.item_queries is None or (step % self.params.checkpoint_every == 0 and micro.index == 0):
-            assert step % self.params.checkpoint_every == 0, "a training resumes where checkpoints are taken"
+        refresh = self.params.encoder_learning_rate and step % self.params.checkpoint_every == 0 and micro.index == 0
+        if self.item_queries is None or refresh:
             self.item_queries = self.model.encode_all(self.item_factors)
         task, examples = self.mixture.batch(step)
         losses = self._shares(examples, self.hardware.shard.within(micro))
@@ -97,10 +99,17 @@ class Stage2:
         `blind` sets soft tokens to zero."""
         model, prompts = self.model, rendered.prompts
         shown, place = prompts.items.unique(return_inverse=True)
-        item_soft = model.adapter(model.encoder.encode(self.item_factors[shown]))[place]
+        item_soft = model.adapter(self._encoded(shown))[place]
         user_queries = model.encoder.encode(prompts.users, users=True)
         sight = 0.0 if blind else 1.0
         return model.hidden_states(prompts, sight * item_soft, sight * model.adapter(user_queries)), user_queries
+
+    def _encoded(self, items: Tensor) -> Tensor:
+        """Query outputs [m, q, h] of items; where the encoder does not learn, they are in the catalogue's copy."""
+        if self.item_queries is not None and not self.params.encoder_learning_rate:
+            return self.item_queries[items]
+        queries: Tensor = self.model.encoder.encode(self.item_factors[items])
+        return queries
 
     def _nats(self, states: Tensor, rendered: Rendered) -> Tensor:
         """Cross-entropy summed over the answers' tokens; only their positions are projected to the vocabulary."""
@@ -160,6 +169,9 @@ def finetune(
     _start_at_popularity(model, data.material)
     if params.item_context:
         train_context(model, data.material, params, checkpoints, log, hardware)
+        if not params.encoder_learning_rate:
+            model.head.keep_items()
+    model.encoder.requires_grad_(params.encoder_learning_rate > 0)
     stage.calibrate_head()
     optimizer = optimizer_for(
         [

@@ -16,7 +16,7 @@ from ilm.model.encoders import (
     describe,
     start_encoder,
 )
-from ilm.model.head import Places
+from ilm.model.item_context import Places
 from ilm.model.language_model import load_language_model
 from ilm.model.qformer import QFormer, QFormerConfig
 from ilm.model.storage import BridgeCard, EncoderCard, load_bridge, load_encoder, save_bridge, save_encoder

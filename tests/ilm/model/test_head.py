@@ -4,12 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ilm.model.head import HEAD_WIDTH, ItemContext, Places, RetrievalHead
-
-
-def places(*triples):
-    rows, positions, items = torch.tensor(triples, dtype=torch.int64).reshape(-1, 3).unbind(dim=1)
-    return Places(rows, positions, items)
+from ilm.model.head import HEAD_WIDTH, RetrievalHead
+from tests.ilm.model.test_item_context import places
 
 
 def head(**changes):
@@ -59,35 +55,6 @@ def test_head_with_neither_queries_nor_embedding_is_refused():
         head(queries=0, hidden=0, item_embedding=False)
 
 
-def test_context_is_two_recency_weighted_means_of_the_items_before_the_place():
-    context = ItemContext()
-    with torch.no_grad():
-        context.decay.copy_(torch.tensor([0.5, 0.8]).logit())
-        context.strength.copy_(torch.tensor([3.0, 2.0]))
-    table = torch.eye(4)
-    shown = places((0, 2, 1), (0, 4, 0), (0, 7, 2), (1, 1, 3))
-    found = context(table, shown, torch.tensor([0, 0, 1]), torch.tensor([4, 9, 1]), torch.zeros(2, 4))
-    two = 3.0 * torch.tensor([2 / 3, 1 / 3, 0, 0]) + 2.0 * torch.tensor([1 / 1.8, 0.8 / 1.8, 0, 0])
-    three = 3.0 * torch.tensor([2, 1, 4, 0]) / 7 + 2.0 * torch.tensor([0.8, 0.64, 1, 0]) / 2.44
-    one = 5.0 * torch.tensor([0.0, 0, 0, 1])
-    torch.testing.assert_close(found, torch.stack([two, three, one]))
-
-
-def test_items_behind_a_place_and_in_other_prompts_do_not_matter():
-    context, table = ItemContext(), torch.randn(5, 6)
-    at = torch.tensor([1]), torch.tensor([3])
-    some = context(table, places((1, 2, 0), (1, 3, 4)), *at, torch.zeros(2, 6))
-    more = context(table, places((0, 0, 2), (1, 2, 0), (1, 3, 4), (1, 4, 1)), *at, torch.zeros(2, 6))
-    torch.testing.assert_close(some, more)
-
-
-def test_a_user_speaks_only_where_no_item_was_shown():
-    context, table, users = ItemContext(), torch.randn(5, 6), torch.randn(2, 6)
-    found = context(table, places((0, 1, 3)), torch.tensor([0, 0, 1]), torch.tensor([0, 2, 2]), users)
-    torch.testing.assert_close(found[[0, 2]], context.user_strength * users)
-    torch.testing.assert_close(found[1], context.strength.sum() * table[3])
-
-
 def test_prompts_without_any_item_have_contexts_of_their_users():
     made = head()
     queries = torch.randn(2, 2, 8)
@@ -106,3 +73,10 @@ def test_where_a_prompt_shows_neither_items_nor_a_user_the_words_count_in_full()
     made = head()
     table, states = made.table(torch.randn(3, 2, 8)), torch.randn(1, 16)
     torch.testing.assert_close(made(states, torch.zeros(1, HEAD_WIDTH), table), made(states, None, table))
+
+
+def test_kept_items_stay_while_what_states_and_users_say_goes_on_learning():
+    made = head()
+    made.keep_items()
+    learning = {name for name, parameter in made.named_parameters() if parameter.requires_grad}
+    assert learning == {"answer_projection.weight", "answer_projection.bias", "blend", "item_context.user_strength"}

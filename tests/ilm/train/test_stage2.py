@@ -15,6 +15,7 @@ from tests.tiny import plain_context, save_language_model
 
 NO_GRADIENT = ("key.bias", "item_projection.bias")
 """They shift all logits of a softmax alike: no gradient beyond rounding, of which Adam makes steps."""
+LEARNING = {"encoder_learning_rate": 3e-5}
 
 
 def test_training_leaves_the_language_model_bit_identical(ilm, stage2_data, finetune_params):
@@ -26,7 +27,7 @@ def test_training_leaves_the_language_model_bit_identical(ilm, stage2_data, fine
 
 def test_every_trained_parameter_moves_and_no_other_is_saved(ilm, stage2_data, finetune_params):
     before = {name: tensor.clone() for name, tensor in ilm.state_dict().items()}
-    finetune(ilm, stage2_data, finetune_params)
+    finetune(ilm, stage2_data, finetune_params.model_copy(update=LEARNING))
     moved = {name for name, tensor in ilm.state_dict().items() if not torch.equal(tensor, before[name])}
     unmoved = set(before) - moved
     # Keys' biases shift all logits of a softmax alike and get no gradient beyond rounding.
@@ -34,10 +35,27 @@ def test_every_trained_parameter_moves_and_no_other_is_saved(ilm, stage2_data, f
     assert not any("language_model" in name for name in before)
 
 
+def test_encoder_without_a_learning_rate_stays_as_it_was(ilm, stage2_data, finetune_params):
+    before = {name: tensor.clone() for name, tensor in ilm.encoder.state_dict().items()}
+    finetune(ilm, stage2_data, finetune_params)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in ilm.encoder.state_dict().items())
+
+
+def test_language_model_adds_to_item_vectors_and_context_that_stay_as_they_were_learned_alone(
+    language_model_folder, stage2_data, finetune_params
+):
+    short, long = (build_bridge(language_model_folder) for _ in range(2))
+    finetune(short, stage2_data, finetune_params.model_copy(update={"steps": 1}))
+    finetune(long, stage2_data, finetune_params)
+    learned = {"answer_projection.weight", "answer_projection.bias", "blend", "item_context.user_strength"}
+    for name, tensor in long.head.state_dict().items():
+        assert torch.equal(tensor, short.head.state_dict()[name]) == (name not in learned), name
+
+
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
 def test_training_lowers_the_loss_for_any_causal_language_model(architecture, stage2_data, finetune_params, tmp_path):
     model = build_bridge(save_language_model(tmp_path / architecture, architecture))
-    params = finetune_params.model_copy(update={"steps": 60, "encoder_learning_rate": 1e-3})
+    params = finetune_params.model_copy(update={"steps": 60, "encoder_learning_rate": 1e-3, "item_context": False})
     history = finetune(model, stage2_data, params)
     answers = [record["sequential_answer"] for record in history if "sequential_answer" in record]
     assert np.mean(answers[-5:]) < 0.85 * np.mean(answers[:5])
@@ -59,7 +77,7 @@ def test_resumed_training_equals_the_uninterrupted_one(language_model_folder, st
 def test_history_loss_asks_each_item_for_the_one_after_it(ilm, stage2_data, finetune_params):
     """Recomputed prompt by prompt, position by position, without the batch code. The Q-Former moves on after the table
     was encoded, as it does in training: rows of the batch's items must not be fresher than the others."""
-    stage = Stage2(ilm, stage2_data, finetune_params.model_copy(update={"mixture": {"sequential": 1}}))
+    stage = Stage2(ilm, stage2_data, finetune_params.model_copy(update={"mixture": {"sequential": 1}} | LEARNING))
     stage.losses(0)
     table = ilm.head.table(ilm.encode_all(stage.item_factors))
     with torch.no_grad():
@@ -139,10 +157,10 @@ def test_a_step_in_two_micro_batches_is_the_same_step(language_model_folder, sta
     history = finetune(whole, stage2_data, params)
     accumulated = finetune(halves, stage2_data, params.model_copy(update={"gradient_accumulation": 2}))
     for one, two in zip(history, accumulated, strict=True):
-        assert two == pytest.approx(one, rel=1e-5)
+        assert two == pytest.approx(one, rel=1e-4)
     for name, tensor in whole.state_dict().items():
         if not name.endswith(NO_GRADIENT):
-            torch.testing.assert_close(halves.state_dict()[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+            torch.testing.assert_close(halves.state_dict()[name], tensor, rtol=1e-4, atol=5e-5, msg=name)
 
 
 def test_batch_that_cannot_be_cut_equally_is_refused(ilm, stage2_data, finetune_params):
