@@ -97,7 +97,7 @@ def export(
 
     names = export_features(Path.cwd(), folder)
     print(f"{folder}: {', '.join(names)}")
-    print(f"There: python -m ilm.train pretrain --features {folder} --out models/qformer")
+    print(f"There: python -m ilm.train pretrain --features {folder} --out models/encoder")
 
 
 @app.command()

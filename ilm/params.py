@@ -20,26 +20,10 @@ from pydantic import (
 )
 
 from ilm.errors import ConfigError
+from ilm.setting_rules import DEFAULT_MIXTURE, broken_rules
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-
-
-DEFAULT_MIXTURE: dict[str, float] = {
-    "sequential": 54,
-    "straightforward": 18,
-    "title": 8,
-    "description": 6,
-    "attributes": 3,
-    "comparison": 2,
-    "why": 3,
-    "conversation": 6,
-}
-"""All tasks of stage 2 (`ilm.prompts.tasks`)."""
-RANKING = ("sequential", "straightforward", "title")
-"""Of these, the ones that a model is evaluated by."""
-SPEAKING = ("description", "attributes", "comparison", "why")
-"""Of these, the ones that ask for words and no item."""
 
 
 class Section(BaseModel):
@@ -145,12 +129,6 @@ class ModelParams(Section):
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of matrix products in training, and of the frozen LLM there; what is trained stays in fp32. bf16 is for GPUs."""
 
-    @model_validator(mode="after")
-    def _soft_tokens_divide_queries(self) -> "ModelParams":
-        if self.queries % self.soft_tokens:
-            raise ValueError(f"soft_tokens ({self.soft_tokens}) must divide queries ({self.queries})")
-        return self
-
 
 class PretrainParams(Section):
     """Stage 1: Q-Former against item text and co-consumption (step `pretrain`)."""
@@ -215,24 +193,15 @@ class FinetuneParams(Section):
     """A learned part per item in the retrieval table, beside the part that the encoder gives."""
     item_context: bool = True
     """The head's query has a part of the prompt's items themselves (docs/decisions/retrieval-head.md)."""
-    context_steps: PositiveInt = 600
-    """Steps in which that part learns from histories, before the language model takes part."""
+    context_epochs: PositiveInt = 8
+    """Passes over all histories in which that part learns, before the language model takes part."""
     context_batch_size: PositiveInt = 64
-    """Histories of such a step."""
+    """Histories of a step of these passes."""
     context_learning_rate: PositiveFloat = 1e-3
     """Highest learning rate of the retrieval head in these steps."""
     checkpoint_every: PositiveInt = 50
     """Steps between saved training states, and between refreshed encodings of the catalogue."""
     seed: Seed = 42
-
-    @model_validator(mode="after")
-    def _mixture_recommends(self) -> "FinetuneParams":
-        unknown = [task for task in self.mixture if task not in DEFAULT_MIXTURE]
-        if unknown:
-            raise ValueError(f"mixture: no task is called {', '.join(unknown)}; there are {', '.join(DEFAULT_MIXTURE)}")
-        if not any(self.mixture.get(task, 0) > 0 for task in RANKING):
-            raise ValueError(f"mixture needs a weight above 0 for one of {', '.join(RANKING)}")
-        return self
 
 
 class EvaluateParams(Section):
@@ -267,20 +236,10 @@ class Params(Section):
     registry: RegistryParams = RegistryParams()
 
     @model_validator(mode="after")
-    def _encoder_has_what_is_asked_of_it(self) -> "Params":
-        encoder = self.model.encoder
-        wrong = []
-        if encoder != "qformer" and self.pretrain.recipe != "none":
-            wrong.append(f"pretrain.recipe must be none (it is {self.pretrain.recipe}): only a Q-Former has a stage 1")
-        if encoder == "mlp" and self.model.soft_tokens != 1:
-            wrong.append(f"model.soft_tokens must be 1 (it is {self.model.soft_tokens}): an MLP has one output")
-        if encoder == "text" and not self.finetune.item_embedding:
-            wrong.append("finetune.item_embedding must be true: nothing else tells items apart in the retrieval table")
-        speaking = [task for task in SPEAKING if self.finetune.mixture.get(task)]
-        if encoder == "text" and speaking:
-            wrong.append(f"finetune.mixture must not have {', '.join(speaking)}: nothing that learns speaks")
+    def _settings_fit_together(self) -> "Params":
+        wrong = broken_rules(self.model_dump(by_alias=True))
         if wrong:
-            raise ValueError(f"with model.encoder {encoder}, {'; '.join(wrong)}")
+            raise ValueError("; ".join(wrong))
         return self
 
 

@@ -24,7 +24,7 @@ USER_ITEM_PAIRS = FEATURES / "user_item.parquet"
 EXAMPLES = FEATURES / "examples.parquet"
 
 MODELS = Path("data/models")
-PRETRAINED = MODELS / "qformer"
+PRETRAINED = MODELS / "encoder"
 FINETUNED = MODELS / "ilm"
 
 EVALUATION = Path("data/evaluation")

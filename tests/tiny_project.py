@@ -32,7 +32,7 @@ def write_project(folder: Path, **sections: dict[str, object]) -> Path:
             "recipe": "IT-II-UI", "steps": 8, "batch_size": 8, "paired_rows": 4, "interaction_batch_size": 8,
             "warmup": 2, "max_text_tokens": 16, "held_out_fraction": 0.3, "checkpoint_every": 4,
         },
-        "finetune": {"steps": 8, "context_steps": 8, "warmup": 2, "checkpoint_every": 4},
+        "finetune": {"steps": 8, "context_epochs": 2, "warmup": 2, "checkpoint_every": 4},
     }  # fmt: skip
     raw = Params().model_dump(by_alias=True)
     for changes in (small, sections):

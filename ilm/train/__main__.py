@@ -14,9 +14,9 @@ from ilm.train.settings import read_settings
 
 EXAMPLES = """\
 examples:
-  python -m ilm.train pretrain --features features --out models/qformer
+  python -m ilm.train pretrain --features features --out models/encoder
   python -m ilm.train finetune --features features --out models/ilm --set finetune.steps=900
-  torchrun --nproc-per-node 4 -m ilm.train pretrain --features features --out models/qformer --set model.precision=bf16
+  torchrun --nproc-per-node 4 -m ilm.train pretrain --features features --out models/encoder --set model.precision=bf16
 
 `ilm export features` makes the folder, where the pipeline runs. A GPU is used if there is one. A run that was cut short
 goes on where it was; several machines need a file system that they share.
@@ -55,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> None:
     else:
         from ilm.train.run_finetune import FinetuneInputs, run_finetune
 
-        finetune_inputs = FinetuneInputs.in_folder(features, arguments.qformer or out.parent / "qformer")
+        finetune_inputs = FinetuneInputs.in_folder(features, arguments.encoder or out.parent / "encoder")
         max_history = settings["pairs"]["max_history"]
         run_finetune(
             finetune_inputs, out, settings["model"], settings["finetune"], max_history, checkpoints, _print_some
@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, metavar="DIR", help="trained model; written whole or not at all"
     )
     parser.add_argument(
-        "--qformer", type=Path, metavar="DIR", help="finetune: what pretrain wrote (default: OUT/../qformer)"
+        "--encoder", type=Path, metavar="DIR", help="finetune: what pretrain wrote (default: OUT/../encoder)"
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.SETTING=VALUE", help="override a setting"

@@ -5,6 +5,7 @@ cheaper per step than one through the language model, so it is not the language 
 follow which. Encoder, adapter and answer projection wait.
 """
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,8 @@ def train_context(
     """Train the head's item vectors and item context in place."""
     stage = ContextSteps(model, material, params, hardware)
     optimizer = optimizer_for([(model.head, params.context_learning_rate)], params.weight_decay)
-    schedule = Schedule(params.context_steps, params.warmup, params.checkpoint_every, params.gradient_accumulation)
+    steps = math.ceil(params.context_epochs * len(material.choices["sequential"].targets) / params.context_batch_size)
+    schedule = Schedule(steps, params.warmup, params.checkpoint_every, params.gradient_accumulation)
     part = checkpoints.part("context") if checkpoints else None
 
     def log_as_context(values: dict[str, float], step: int) -> None:

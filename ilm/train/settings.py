@@ -11,6 +11,7 @@ from typing import Any
 
 from ilm.errors import ArtifactError, ConfigError
 from ilm.files import read_json
+from ilm.setting_rules import broken_rules
 
 FILE = "settings.json"
 
@@ -43,6 +44,7 @@ def read_settings(features: Path, overrides: Sequence[str]) -> Settings:
     except (KeyError, TypeError, ValueError):
         raise ArtifactError(f"{path}: not written by `ilm export`. Make the folder anew with it.") from None
     wrong = [message for override in overrides if (message := _override(settings, limits, override))]
+    wrong = wrong or broken_rules(settings)
     if wrong:
         raise ConfigError("\n  ".join([f"--set: {len(wrong)} wrong; see docs/settings.md.", *wrong]))
     return settings

@@ -14,7 +14,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "cf": {"factors": 8, "iterations": 3},
     "model": {"layers": 2, "queries": 2, "cf_tokens": 2, "soft_tokens": 1},
     "pretrain": {"steps": 20, "batch_size": 8, "interaction_batch_size": 16, "warmup": 1, "checkpoint_every": 5},
-    "finetune": {"steps": 60, "step_tokens": 240, "warmup": 1, "checkpoint_every": 10, "context_steps": 30},
+    "finetune": {"steps": 60, "step_tokens": 240, "warmup": 1, "checkpoint_every": 10, "context_epochs": 1},
     "evaluate": {"bootstrap_samples": 100},
 }
 

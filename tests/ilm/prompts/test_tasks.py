@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ilm.errors import DataError
-from ilm.params import DEFAULT_MIXTURE
 from ilm.prompts.example import USER, Item
 from ilm.prompts.tasks import TASKS, usable_rows
 from ilm.prompts.user_tasks import NEIGHBOURS
+from ilm.setting_rules import DEFAULT_MIXTURE
 from tests.ilm.prompts.conftest import GENRES, random_material
 
 seeds = st.integers(0, 2**32 - 1)

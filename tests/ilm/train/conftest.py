@@ -92,7 +92,7 @@ def finetune_params():
         checkpoint_every=4,
         learning_rate=1e-2,
         head_learning_rate=1e-2,
-        context_steps=8,
+        context_epochs=2,
         context_batch_size=4,
         max_answer_tokens=12,
     )

@@ -56,14 +56,14 @@ def test_entry_point_without_the_pipelines_packages_writes_the_steps_bytes(
     project: Path, features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = run_lean(
-        tmp_path, f"pretrain --features {features} --out m/qformer", f"finetune --features {features} --out m/ilm"
+        tmp_path, f"pretrain --features {features} --out m/encoder", f"finetune --features {features} --out m/ilm"
     )
     assert done.returncode == 0, done.stderr
     monkeypatch.chdir(project)
     step = FakeStep(load_params())
     pretrain.run(step)
     finetune.run(step)
-    assert digest(tmp_path / "m/qformer") == digest(paths.PRETRAINED)
+    assert digest(tmp_path / "m/encoder") == digest(paths.PRETRAINED)
     assert digest(tmp_path / "m/ilm") == digest(paths.FINETUNED)
 
 

@@ -32,8 +32,8 @@ def one(features: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("one")
     settings = read_settings(features, [])
     inputs = PretrainInputs.in_folder(features)
-    run_pretrain(inputs, out / "qformer", settings["model"], settings["pretrain"], out / "checkpoints")
-    finetune_inputs = FinetuneInputs.in_folder(features, out / "qformer")
+    run_pretrain(inputs, out / "encoder", settings["model"], settings["pretrain"], out / "checkpoints")
+    finetune_inputs = FinetuneInputs.in_folder(features, out / "encoder")
     run_finetune(finetune_inputs, out / "ilm", settings["model"], settings["finetune"], 4, out / "checkpoints")
     return out
 
@@ -60,7 +60,7 @@ def two(features: Path, one: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return out
 
 
-@pytest.mark.parametrize("model", ["qformer", "ilm"])
+@pytest.mark.parametrize("model", ["encoder", "ilm"])
 def test_two_processes_have_the_losses_of_one_in_every_step(one: Path, two: Path, model: str) -> None:
     expected, found = (read_json(folder / model / "history.json") for folder in (one, two))
     assert len(expected) == len(found) == 8
@@ -71,12 +71,12 @@ def test_two_processes_have_the_losses_of_one_in_every_step(one: Path, two: Path
 
 
 def test_stage_1_had_all_its_losses(one: Path) -> None:
-    names = {name for record in read_json(one / "qformer/history.json") for name in record}
+    names = {name for record in read_json(one / "encoder/history.json") for name in record}
     losses = {"itc", "itm", "itg", "ii", "ui"}
     assert losses | {f"held_out_{name}" for name in losses} | {"held_out_loss", "query_cosine"} <= names
 
 
-@pytest.mark.parametrize("model", ["qformer", "ilm"])
+@pytest.mark.parametrize("model", ["encoder", "ilm"])
 def test_two_processes_end_with_the_weights_of_one(one: Path, two: Path, model: str) -> None:
     expected, found = (load_file(folder / model / "model.safetensors") for folder in (one, two))
     for name, tensor in expected.items():

@@ -44,7 +44,7 @@ def main(features: Path, one: Path, out: Path) -> None:
 
     settings = read_settings(features, [])
     inputs = PretrainInputs.in_folder(features)
-    run_pretrain(inputs, out / "qformer", settings["model"], settings["pretrain"], out / "checkpoints")
+    run_pretrain(inputs, out / "encoder", settings["model"], settings["pretrain"], out / "checkpoints")
     sys.argv = [
         "ilm.train",
         "finetune",
@@ -52,8 +52,8 @@ def main(features: Path, one: Path, out: Path) -> None:
         str(features),
         "--out",
         str(out / "ilm"),
-        "--qformer",
-        str(one / "qformer"),
+        "--encoder",
+        str(one / "encoder"),
     ]
     runpy.run_module("ilm.train", run_name="__main__")
 
