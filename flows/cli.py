@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -101,6 +101,60 @@ def export(
 
 
 @app.command()
+def bench(
+    name: Annotated[
+        str, typer.Argument(help="movielens-small, ml-1m, beauty, clothing; or project: your own features.")
+    ],
+    data: Annotated[Path | None, typer.Option(help="The data as they are given out: a folder or zip archive.")] = None,
+    systems: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME...", help="What to compare; the first is tested against the others."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="How often each system is trained: seeds 0, 1, …", min=1)] = 3,
+    part: Annotated[str, typer.Option(help="valid ranks the item before the last: to choose settings by.")] = "test",
+    diagnose: Annotated[bool, typer.Option(help="Rank also with parts of each model taken away.")] = False,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE...", help="Other settings.")
+    ] = None,
+) -> None:
+    """Train and compare systems on a benchmark; what is finished is kept. Results: reports/bench/NAME.
+
+    Examples: ilm bench movielens-small --systems als popularity --seeds 1;
+    ilm bench ml-1m --data ~/ml-1m.zip --systems ilm ilm-rand mlp --set finetune.steps=900
+    """
+    _bench(name, data=data, systems=tuple(systems or ()), seeds=seeds, part=part, diagnose=diagnose, sets=overrides)
+
+
+@app.command()
+def ablate(
+    what: Annotated[str, typer.Argument(help="stage1, queries, encoder or cf-tokens.")],
+    on: Annotated[str, typer.Option(help="The benchmark.")] = "movielens-small",
+    data: Annotated[Path | None, typer.Option(help="The benchmark's data, as in `ilm bench`.")] = None,
+    seeds: Annotated[int, typer.Option(help="How often each system is trained: seeds 0, 1, …", min=1)] = 3,
+    part: Annotated[str, typer.Option(help="valid ranks the item before the last: to choose settings by.")] = "test",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE...", help="Other settings.")
+    ] = None,
+) -> None:
+    """Change one part of the model at a time, as the paper does. Results: reports/bench/WHAT-BENCHMARK.
+
+    Examples: ilm ablate stage1; ilm ablate queries --on ml-1m --data ~/ml-1m.zip --seeds 5
+    """
+    _bench(on, ablation=what, data=data, seeds=seeds, part=part, sets=overrides)
+
+
+def _bench(benchmark: str, *, sets: list[str] | None, **wanted: Any) -> None:
+    import shlex
+
+    from flows.bench import Request
+    from flows.bench import bench as run
+
+    command = shlex.join(["ilm", *sys.argv[1:]])
+    outcome = run(Path.cwd(), Request(benchmark, overrides=tuple(sets or ()), command=command, **wanted))
+    print(f"\n{outcome.table}\nresults  {outcome.folder}")
+
+
+@app.command()
 def promote(
     version: Annotated[str, typer.Argument(help="Version of the registered model, such as 2.")],
     bootstrap: Annotated[bool, typer.Option(help="Allow it to be the first champion.")] = False,
@@ -117,7 +171,10 @@ def promote(
 def main() -> None:
     """Entry point. A user's mistake gives one message and exit code 2; a defect keeps its traceback."""
     try:
-        app(args=spread(sys.argv[1:], "--history"), prog_name="ilm")
+        words = sys.argv[1:]
+        for flag in ("--history", "--systems", "--set"):
+            words = spread(words, flag)
+        app(args=words, prog_name="ilm")
     except IlmError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

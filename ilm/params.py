@@ -35,10 +35,12 @@ class Section(BaseModel):
 class DataParams(Section):
     """Where interactions and items come from (step `ingest`)."""
 
-    source: Literal["movielens-small", "folder"] = "movielens-small"
-    """`movielens-small` is built in; `folder` reads `interactions.*` and `items.*` from `folder`."""
+    source: Literal["movielens-small", "folder", "movielens-1m", "amazon"] = "movielens-small"
+    """`movielens-small` is built in; the others are read from `folder` (docs/your-data.md)."""
     folder: str = "data/raw"
-    """Folder with the user's own files (parquet, csv or jsonl); used by `source: folder`."""
+    """Folder with the user's files (`source: folder`: parquet, csv or jsonl), or with an original distribution."""
+    untitled_items: Literal["set_aside", "name"] = "set_aside"
+    """Items without a title are bad rows; or are called "Untitled item <id>", also where no items file is there."""
     interaction_columns: dict[str, str] = {}
     """Our column name -> the name in the user's interactions file; unlisted columns keep their names."""
     item_columns: dict[str, str] = {}
@@ -209,8 +211,50 @@ class EvaluateParams(Section):
 
     batch_size: PositiveInt = 32
     """Prompts per batch."""
-    bootstrap_samples: Annotated[int, Field(ge=100)] = 2000
-    """Resamplings of the users for intervals and paired tests."""
+    bootstrap_samples: Annotated[int, Field(ge=100)] = 10_000
+    """Resamplings of the users for intervals, and as many sign flips for paired tests."""
+    seed: Seed = 42
+
+
+class ElmParams(Section):
+    """ELM-24: texts about held-out items against a teacher's (`python -m ilm.elm`, docs/elm-24.md)."""
+
+    teacher: Literal["local", "endpoint", "file"] = "local"
+    """Who writes the references: a model on this machine, one behind an endpoint, or somebody who has already."""
+    teacher_model: str = "smollm2-135m-instruct"
+    """`local`: built-in name or folder of a causal language model; `endpoint`: the model's name there."""
+    endpoint: str = "https://api.openai.com/v1"
+    """Address of an OpenAI-compatible server; needs the extra `teacher`."""
+    endpoint_key: str = "OPENAI_API_KEY"
+    """Environment variable with the endpoint's key."""
+    endpoint_options: dict[str, str | int | float | bool] = {"max_tokens": 96, "temperature": 0}
+    """Sent with each request."""
+    requests_per_minute: PositiveInt = 60
+    """To the endpoint at most, tries again included."""
+    file: str = ""
+    """Of the teacher `file`: Parquet or JSON Lines with task, item_id, text and, for pairs, other_item_id."""
+    items: PositiveInt = 200
+    """Items to learn from, each in all 24 tasks."""
+    held_out_items: PositiveInt = 50
+    """Items to be judged by, each in all 24 tasks; which ones, `finetune.held_out_fraction` and its seed decide."""
+    max_answer_tokens: PositiveInt = 96
+    """Tokens of an answer of the local teacher, and of the systems; longer references are cut."""
+    sentence_encoder: str = "all-minilm-l6-v2"
+    """Built-in name or folder of a mean-pooling sentence encoder."""
+    steps: PositiveInt = 300
+    """Training steps of a system."""
+    batch_size: PositiveInt = 8
+    """Texts per step."""
+    gradient_accumulation: PositiveInt = 1
+    """Micro-batches that a step's texts are cut into: less memory, the same step."""
+    learning_rate: PositiveFloat = 1e-4
+    """Highest learning rate of the adapter."""
+    encoder_learning_rate: NonNegativeFloat = 1e-4
+    """Highest learning rate of the encoder; 0 leaves it as stage 1 left it."""
+    warmup: PositiveInt = 30
+    """Steps until the learning rates are reached; then they fall as half a cosine."""
+    checkpoint_every: PositiveInt = 50
+    """Steps between saved training states."""
     seed: Seed = 42
 
 
@@ -233,6 +277,7 @@ class Params(Section):
     pretrain: PretrainParams = PretrainParams()
     finetune: FinetuneParams = FinetuneParams()
     evaluate: EvaluateParams = EvaluateParams()
+    elm: ElmParams = ElmParams()
     registry: RegistryParams = RegistryParams()
 
     @model_validator(mode="after")

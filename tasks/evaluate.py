@@ -20,10 +20,11 @@ def run(step: Step) -> None:
     import polars as pl
     import yaml
 
+    from ilm.baselines.als import Als
+    from ilm.baselines.popularity import Popularity
     from ilm.cf.factors import load
     from ilm.data.schema import CATALOGUE, EXAMPLES, SEQUENCES, read_table, write_table
-    from ilm.eval.baselines import Als, Popularity
-    from ilm.eval.cases import held_out_cases
+    from ilm.eval.cases import candidate_items, held_out_cases
     from ilm.eval.protocol import Recommender, target_ranks
     from ilm.eval.report import render
     from ilm.eval.summary import headline, score_table, significance, slices
@@ -36,6 +37,7 @@ def run(step: Step) -> None:
     active = read_table(paths.CATALOGUE, CATALOGUE, with_text=True)["active"].to_numpy()
     sequences = read_table(paths.SEQUENCES, SEQUENCES)
     examples = read_table(paths.EXAMPLES, EXAMPLES)
+    candidates = candidate_items(sequences, active, step.params.split.strategy)
     train_items = sequences.filter(pl.col("part") == "train")["item_index"].to_numpy()
     train_counts = np.bincount(train_items, minlength=len(active))
 
@@ -47,7 +49,7 @@ def run(step: Step) -> None:
         "ilm": (load_recommender(paths.FINETUNED, paths.CF_FACTORS, params.batch_size), shown),
     }
     rankings = {
-        name: {task: target_ranks(system, task, cases[task], active, params.batch_size, name) for task in TASKS}
+        name: {task: target_ranks(system, task, cases[task], candidates, params.batch_size, name) for task in TASKS}
         for name, (system, cases) in systems.items()
     }
     write_table(score_table(rankings, shown), paths.SCORES)
@@ -61,7 +63,7 @@ def run(step: Step) -> None:
         },
         "systems": headline(rankings),
         "significance": significance(rankings, "ilm", samples=params.bootstrap_samples, seed=params.seed),
-        "slices": slices(rankings, shown, train_counts, active),
+        "slices": slices(rankings, shown, train_counts, candidates),
         "cost": _cost_so_far(step),
     }
     for system, tasks in metrics["systems"].items():

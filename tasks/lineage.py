@@ -20,13 +20,16 @@ CODE = ("ilm/", "tasks/", "flows/")
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of dvc.yaml, as far as lineage needs it: code dependencies and the cost file are left out."""
+    """One stage of dvc.yaml, as far as lineage needs it: the cost file is left out."""
 
     name: str
     settings: dict[str, str]
     """Dotted name -> value, of the sections that the stage depends on."""
     inputs: tuple[Path, ...]
+    """Data dependencies."""
     outputs: tuple[Path, ...]
+    code: tuple[Path, ...]
+    """Files and folders of code, relative to the repository."""
 
 
 def read_stage(name: str, params: Params, graph: Path = Path("dvc.yaml")) -> Stage:
@@ -42,15 +45,16 @@ def read_stage(name: str, params: Params, graph: Path = Path("dvc.yaml")) -> Sta
     if name not in stages:
         raise ConfigError(f"{graph}: no stage '{name}' (there are: {', '.join(stages)}).")
     stage, settings = stages[name], _flat(params.model_dump(by_alias=True, mode="json"))
-    inputs = [Path(path) for path in _paths(stage, "deps", settings) if not path.startswith(CODE)]
+    dependencies = _paths(stage, "deps", settings)
     outputs = [Path(path) for key in ("outs", "metrics", "plots") for path in _paths(stage, key, settings)]
     return Stage(
         name=name,
         settings={
             k: v for k, v in settings.items() if any(f"{k}.".startswith(f"{s}.") for s in stage.get("params", []))
         },
-        inputs=tuple(inputs),
+        inputs=tuple(Path(path) for path in dependencies if not path.startswith(CODE)),
         outputs=tuple(path for path in outputs if path.parent != COST),
+        code=tuple(Path(path) for path in dependencies if path.startswith(CODE)),
     )
 
 

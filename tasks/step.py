@@ -44,14 +44,14 @@ def main(name: str, run: Callable[[Step], None]) -> None:
         sys.exit(130)
 
 
-def run_step(name: str, run: Callable[[Step], None]) -> None:
-    """Run one step in this process, in the current folder.
+def run_step(name: str, run: Callable[[Step], None], graph: Path = Path("dvc.yaml")) -> None:
+    """Run one step in this process, in the current folder, as `graph` describes it.
 
     Raises:
         IlmError: settings, inputs, outputs or the tracking store are wrong, or `run` says so.
     """
     params = load_params()
-    stage = read_stage(name, params)
+    stage = read_stage(name, params, graph)
     inputs = {f"input.{path}": dvc_md5(path) for path in stage.inputs}
     store = Store.open(Path.cwd())
     print(f"{name}  started", flush=True)

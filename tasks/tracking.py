@@ -152,6 +152,15 @@ class Run:
         with _stored(self._name):
             self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
+    def log_folder(self, folder: Path) -> None:
+        """Store a folder's files as artifacts of the run.
+
+        Raises:
+            ArtifactError: the store failed.
+        """
+        with _stored(self._name):
+            self._client.log_artifacts(self.run_id, str(folder))
+
     def flush(self) -> None:
         """Send all that waits.
 

@@ -99,7 +99,7 @@ def cf(step: Step) -> None:
 
 
 def evaluate(step: Step) -> None:
-    values = {name: 0.25 for name in ("hr_at_5", "hr_at_10", "ndcg_at_5", "ndcg_at_10")}
+    values = {name: 0.25 for name in ("hr_at_5", "hr_at_10", "ndcg_at_5", "ndcg_at_10", "mrr")}
     tasks = {"sequential": {"filtered": values, "unfiltered": values}}
     systems = {name: tasks for name in ("popularity", "als", "ilm")}
     write_text(paths.SCORES, "scores")

@@ -22,11 +22,17 @@ INSIDE_ILM = {
     "train": {"cf", "data", "model", "prompts"},
     "rank": {"cf", "data", "model", "prompts"},
     "eval": {"cf", "data", "model", "prompts", "rank", "train"},
+    "baselines": {"cf", "model", "train"},
+    "bench": {"baselines", "cf", "data", "eval", "model", "prompts", "rank", "train"},
+    "elm": {"cf", "data", "eval", "model", "prompts", "rank", "train"},
     "serve": {"cf", "data", "model", "prompts", "rank", "train"},
 }
 """What the modules of a folder may import, beside their own folder and BASE."""
 
-LEAN = ("ilm/model", "ilm/train", "ilm/rank", "ilm/prompts", "ilm/cf/factors.py", "ilm/cf/fold_in.py")
+LEAN = (
+    "ilm/model", "ilm/train", "ilm/rank", "ilm/prompts", "ilm/cf/factors.py", "ilm/cf/fold_in.py",
+    "ilm/baselines/sasrec.py", "ilm/baselines/sasrec_training.py",
+)  # fmt: skip
 LEAN_MAY = {
     "accelerate", "gguf", "ilm", "numpy", "pyarrow", "safetensors", "tokenizers", "torch", "tqdm",
     "transformers",

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import rank_head, stage1_step, stage2_step, trie_beams
+from benchmarks import full_ranking, rank_head, stage1_step, stage2_step, trie_beams
 from benchmarks.timing import interleaved
 from benchmarks.untrained import untrained
 from ilm.params import FinetuneParams
@@ -34,6 +34,10 @@ def test_a_benchmark_reports_its_name_ratio_goal_and_detail(module, llm):
 
 def test_the_benchmark_of_stage_1_reports_the_same(text_encoder):
     require_entry(stage1_step, stage1_step.run(text_encoder, **STAGE_1, repetitions=1))
+
+
+def test_the_benchmark_of_the_ranking_protocol_reports_the_same():
+    require_entry(full_ranking, full_ranking.run(**SMALL))
 
 
 def require_entry(module, result):

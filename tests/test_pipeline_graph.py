@@ -103,10 +103,10 @@ def test_sections_of_params_yaml_are_in_the_order_of_the_steps() -> None:
     assert all(first < second for first, second in pairwise(order))
 
 
-def test_every_section_belongs_to_a_stage_or_to_the_registry() -> None:
+def test_every_section_belongs_to_a_stage_or_to_what_is_outside_the_pipeline() -> None:
     used = {entry.split(".")[0] for stage in GRAPH.values() for entry in stage["params"]}
     fields = {field.alias or name for name, field in Params.model_fields.items()}
-    assert fields - used == {"registry"}
+    assert fields - used == {"elm", "registry"}
     assert all(issubclass(field.annotation, BaseModel) for field in Params.model_fields.values() if field.annotation)
 
 

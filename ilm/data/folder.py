@@ -45,6 +45,11 @@ def read_file(folder: Path, stem: str) -> tuple[str, pl.DataFrame]:
     return path.name, rows
 
 
+def has_file(folder: Path, stem: str) -> bool:
+    """Whether `stem`.parquet, .csv or .jsonl is there."""
+    return any((folder / f"{stem}.{suffix}").is_file() for suffix in FORMATS)
+
+
 def _the_only(folder: Path, stem: str) -> Path:
     if not folder.is_dir():
         raise DataError(

@@ -1,9 +1,11 @@
 """Where logs come from: every source gives the same two raw tables, and says which of their columns is which."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from ilm.data.raw import RawTable, Source
 from ilm.data.schema import INTERACTIONS, ITEMS
+from ilm.data.untitled import items_of, name_untitled
 from ilm.errors import DataError
 from ilm.params import DataParams
 
@@ -14,20 +16,34 @@ def load(params: DataParams) -> Source:
     Raises:
         DataError: files are missing, unreadable or empty, or a needed column is missing.
     """
-    if params.source == "movielens-small":
-        from ilm.data.movielens import movielens_small
-
-        source = movielens_small()
-    else:
-        from ilm.data.folder import read_file
-
-        source = Source(
-            RawTable(*read_file(Path(params.folder), "interactions"), params.interaction_columns),
-            RawTable(*read_file(Path(params.folder), "items"), params.item_columns, "data.item_columns"),
-        )
+    source = _read(params)
+    if params.untitled_items == "name":
+        source = replace(source, items=name_untitled(source.items))
     _check_columns(source.interactions, list(INTERACTIONS), [["user_id"], ["item_id"], ["timestamp", "order"]])
     _check_columns(source.items, None, [[name] for name in ITEMS])
     return source
+
+
+def _read(params: DataParams) -> Source:
+    folder = Path(params.folder)
+    if params.source == "movielens-small":
+        from ilm.data.movielens import movielens_small
+
+        return movielens_small()
+    if params.source == "movielens-1m":
+        from ilm.data.loaders.movielens_1m import movielens_1m
+
+        return movielens_1m(folder)
+    if params.source == "amazon":
+        from ilm.data.loaders.amazon import amazon
+
+        return amazon(folder)
+    from ilm.data.folder import has_file, read_file
+
+    interactions = RawTable(*read_file(folder, "interactions"), params.interaction_columns)
+    if params.untitled_items == "name" and not has_file(folder, "items"):
+        return Source(interactions, items_of(interactions))
+    return Source(interactions, RawTable(*read_file(folder, "items"), params.item_columns, "data.item_columns"))
 
 
 def _check_columns(table: RawTable, known: list[str] | None, needed: list[list[str]]) -> None:

@@ -57,6 +57,34 @@ def held_out_cases(examples: "pl.DataFrame", sequences: "pl.DataFrame", task: st
     )
 
 
+def candidate_items(
+    sequences: "pl.DataFrame", active: NDArray[np.bool_], strategy: str, part: str = "test"
+) -> NDArray[np.bool_]:
+    """What may be recommended to the cases of a part: [n_items].
+
+    With `leave_one_out` all active items; with `global_time` of these only the ones that somebody had met before the
+    part began, since nobody could know the others: where such an item is the target, it is missed.
+
+    Raises:
+        DataError: an item of the sequences is not active.
+    """
+    import polars as pl
+
+    used = sequences["item_index"].unique().sort().to_numpy()
+    wrong = used[(used >= len(active)) | ~active[np.minimum(used, len(active) - 1)]]
+    if wrong.size:
+        raise DataError(
+            f"sequences.parquet: {wrong.size} items are not active in catalogue.parquet (first: item_index {wrong[0]})."
+            " The two come from different runs: run `dvc repro split`."
+        )
+    if strategy != "global_time":
+        return active
+    later = {"valid": ["valid", "test"], "test": ["test"]}[part]
+    known = np.zeros(len(active), dtype=np.bool_)
+    known[sequences.filter(~pl.col("part").is_in(later))["item_index"].to_numpy()] = True
+    return known
+
+
 def _lists(owners: NDArray[np.int32], items: NDArray[np.int32], users: NDArray[np.int32]) -> list[NDArray[np.int32]]:
     """The items of each of `users`; `owners` is sorted."""
     starts, ends = np.searchsorted(owners, users, "left"), np.searchsorted(owners, users, "right")

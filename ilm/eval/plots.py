@@ -67,6 +67,35 @@ def metric_bars(metrics: Mapping[str, Any], names: Sequence[str], labels: Mappin
         return _svg(figure, name)
 
 
+def seed_points(metrics: Mapping[str, Any], metric: str, labels: Mapping[str, str], name: str) -> str:
+    """One panel per task: a metric (filtered) of every system in order, with its 95 % interval and each seed's value.
+
+    Args:
+        metrics: content of a benchmark's metrics.json.
+        metric: the one to show.
+        labels: what to call a system, a task or a metric.
+        name: unique within the page.
+    """
+    from matplotlib.figure import Figure
+
+    systems = metrics["order"]
+    tasks = list(metrics["systems"][systems[0]])
+    with _style():
+        figure = Figure(figsize=(4.7 * len(tasks), 3.2), layout="constrained")
+        for task, axes in zip(tasks, np.atleast_1d(figure.subplots(1, len(tasks))), strict=True):
+            bounds = [metrics["significance"]["intervals"][system][task]["filtered"][metric] for system in systems]
+            values = np.array([bound["mean"] for bound in bounds])
+            errors = np.maximum(0.0, [values - [b["low"] for b in bounds], [b["high"] for b in bounds] - values])
+            axes.errorbar(range(len(systems)), values, errors, fmt="o", color=_COLOURS[1], capsize=3, linewidth=1.4)
+            for place, system in enumerate(systems):
+                seeds = metrics["per_seed"][system][task]["filtered"][metric]
+                axes.plot([place] * len(seeds), seeds, ".", color=_COLOURS[2], markersize=5, zorder=3)
+            axes.set_xticks(range(len(systems)), [labels.get(system, system) for system in systems], rotation=20)
+            axes.set_title(f"{labels.get(task, task)}, {labels.get(metric, metric)}")
+            axes.grid(axis="y", color="#e4e7ec")
+        return _svg(figure, name)
+
+
 def curves(history: Sequence[Mapping[str, float]], name: str) -> str:
     """One panel per loss over the training steps; `held_out_<loss>` is drawn into the panel of `<loss>`.
 

@@ -23,6 +23,7 @@ LABELS = {
     "hr_at_10": "HR@10",
     "ndcg_at_5": "NDCG@5",
     "ndcg_at_10": "NDCG@10",
+    "mrr": "MRR",
     "head": "popular item (head)",
     "tail": "other item (tail)",
     "short": "short",
@@ -106,13 +107,10 @@ def _best(systems: Mapping[str, Any]) -> dict[tuple[str, str, str], float]:
 
 
 def _conclusion(subject: str, test: PairedTest) -> str:
-    p_value = "p < 0.001" if test.p_value < 0.001 else f"p = {test.p_value:.3f}"
-    confidence = f"percentage points with 95\N{NO-BREAK SPACE}% confidence ({p_value})."
-    if test.verdict == "no proven difference":
-        low, high = _signed(100 * test.low, 1), _signed(100 * test.high, 1)
-        return f"No proven difference: {low} to {high} {confidence}"
-    least, most = sorted((abs(test.low), abs(test.high)))
-    return f"{subject} is {test.verdict} by {100 * least:.1f} to {100 * most:.1f} {confidence}"
+    p_value = "p < 0.001" if test.p_holm < 0.001 else f"p = {test.p_holm:.3f}"
+    low, high = _signed(100 * test.low, 1), _signed(100 * test.high, 1)
+    said = "No proven difference" if test.verdict == "no proven difference" else f"{subject} is {test.verdict}"
+    return f"{said}: {low} to {high} percentage points with 95\N{NO-BREAK SPACE}% confidence ({p_value})."
 
 
 def _signed(value: float, digits: int = 4) -> str:

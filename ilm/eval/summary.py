@@ -3,7 +3,7 @@
 The numbers nest as system -> task -> setting -> metric, or as the docstrings below say; plain dicts, ready for JSON.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,21 +11,27 @@ from numpy.typing import NDArray
 
 from ilm.eval.metrics import METRICS, means, per_user
 from ilm.eval.protocol import Cases, Ranking
-from ilm.eval.significance import mean_intervals, paired_tests
+from ilm.eval.significance import compare
 
 if TYPE_CHECKING:
     import polars as pl
 
 SETTINGS = ("filtered", "unfiltered")
 HEAD_SHARE = 0.2
-"""Share of the active items, most popular first, that counts as the head of the catalogue."""
+"""Share of the candidates, most popular first, that counts as the head of the catalogue."""
 
 Rankings = Mapping[str, Mapping[str, Ranking]]
 """system -> task -> ranking, all systems on the same cases of a task."""
 
+Runs = Mapping[str, Sequence[Mapping[str, Ranking]]]
+"""system -> for each seed: task -> ranking."""
+
 
 def score_table(rankings: Rankings, cases: Mapping[str, Cases]) -> "pl.DataFrame":
-    """Columns system, task, user_index, target, rank_filtered, rank_unfiltered; sorted by the first three."""
+    """Columns system, task, user_index, target, rank_filtered, rank_unfiltered; sorted by the first three.
+
+    The rank of a target that is not among the candidates is `MISSED`, the largest number that fits the column.
+    """
     import polars as pl
 
     parts = [
@@ -54,30 +60,41 @@ def headline(rankings: Rankings) -> dict[str, Any]:
 
 
 def significance(rankings: Rankings, subject: str, *, samples: int, seed: int) -> dict[str, Any]:
-    """How sure the headline is.
+    """How sure the headline is: `significance_over_seeds` of systems that were trained once."""
+    runs = {system: [tasks] for system, tasks in rankings.items()}
+    return significance_over_seeds(runs, subject, samples=samples, seed=seed)
+
+
+def significance_over_seeds(runs: Runs, subject: str, *, samples: int, seed: int) -> dict[str, Any]:
+    """How sure we are of each system's mean, and of the subject's differences to the others.
+
+    Tasks are the subject's; a system that does not do one of them is left out there. Holm's correction is for the
+    number of other systems, per task, setting and metric (`ilm.eval.significance`).
 
     Returns:
-        {"samples", "intervals": system -> task -> setting -> metric -> {low, high},
-        "paired": "<subject>_minus_<baseline>" -> task -> setting -> metric -> {difference, low, high, p_value}}.
+        {"samples", "intervals": system -> task -> setting -> metric -> {mean, low, high, seed_deviation},
+        "paired": "<subject>_minus_<baseline>" -> task -> setting -> metric -> {difference, low, high, p_value,
+        p_holm}}. Means are over users and seeds; seed_deviation is null where a system has one seed.
+
+    Raises:
+        DataError: the systems have different users.
     """
     intervals: dict[str, Any] = {}
-    for system, tasks in rankings.items():
-        for task, ranking in tasks.items():
-            bounds = mean_intervals(_values(ranking), samples=samples, seed=seed)
-            cells = [{"low": bound.low, "high": bound.high} for bound in bounds]
-            intervals.setdefault(system, {})[task] = _by_setting(cells)
     paired: dict[str, Any] = {}
-    for system in rankings:
-        for task, ranking in rankings[subject].items():
-            if system != subject:
-                tests = paired_tests(_values(ranking), _values(rankings[system][task]), samples=samples, seed=seed)
-                cells = [dict(vars(test)) for test in tests]
-                paired.setdefault(f"{subject}_minus_{system}", {})[task] = _by_setting(cells)
+    for task in runs[subject][0]:
+        doing = {system: seeds for system, seeds in runs.items() if task in seeds[0]}
+        values = {system: np.stack([_values(tasks[task]) for tasks in seeds]) for system, seeds in doing.items()}
+        found = compare(values, subject, samples=samples, seed=seed)
+        for system, estimates in found.estimates.items():
+            intervals.setdefault(system, {})[task] = _by_setting([dict(vars(cell)) for cell in estimates])
+        for system, tests in found.paired.items():
+            cells = [dict(vars(test)) for test in tests]
+            paired.setdefault(f"{subject}_minus_{system}", {})[task] = _by_setting(cells)
     return {"samples": samples, "intervals": intervals, "paired": paired}
 
 
 def slices(
-    rankings: Rankings, cases: Mapping[str, Cases], train_counts: NDArray[np.int64], active: NDArray[np.bool_]
+    rankings: Rankings, cases: Mapping[str, Cases], train_counts: NDArray[np.int64], candidates: NDArray[np.bool_]
 ) -> dict[str, Any]:
     """Who is served well, and what is recommended, in the filtered setting.
 
@@ -85,19 +102,21 @@ def slices(
         rankings: of all systems.
         cases: task -> its cases.
         train_counts: [n_items] interactions of the train part.
-        active: [n_items].
+        candidates: [n_items], as in `target_ranks`.
 
     Returns:
-        {"head_items", "median_history", "target_popularity": task -> head | tail -> {users, systems: system -> metric},
-        "history_length": the same with short | long, "recommendations": task -> system -> {coverage_at_10,
+        {"head_items", "median_history", "missed_targets": task -> cases whose target is not among the candidates (a
+        miss for every system, none is dropped), "target_popularity": task -> head | tail -> {users, systems: system ->
+        metric}, "history_length": the same with short | long, "recommendations": task -> system -> {coverage_at_10,
         mean_popularity_at_10}}. A slice without users has no systems.
     """
-    head = head_items(train_counts, active)
+    head = head_items(train_counts, candidates)
     lengths = {task: np.array([len(seen) for seen in case.seen]) for task, case in cases.items()}
     median = float(np.median(np.concatenate(list(lengths.values()))))
     result: dict[str, Any] = {
         "head_items": int(head.sum()),
         "median_history": median,
+        "missed_targets": {task: int((~candidates[case.targets]).sum()) for task, case in cases.items()},
         "target_popularity": {},
         "history_length": {},
         "recommendations": {},
@@ -109,7 +128,7 @@ def slices(
         result["history_length"][task] = {"short": _slice(mine, is_short), "long": _slice(mine, ~is_short)}
         result["recommendations"][task] = {
             system: {
-                "coverage_at_10": len(np.unique(ranking.top[ranking.top >= 0])) / int(active.sum()),
+                "coverage_at_10": len(np.unique(ranking.top[ranking.top >= 0])) / int(candidates.sum()),
                 "mean_popularity_at_10": float(train_counts[ranking.top[ranking.top >= 0]].mean()),
             }
             for system, ranking in mine.items()
@@ -117,11 +136,11 @@ def slices(
     return result
 
 
-def head_items(train_counts: NDArray[np.int64], active: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """[n_items]: the HEAD_SHARE of active items with most train interactions, equal counts by smaller index."""
-    order = np.argsort(-np.where(active, train_counts, -1), kind="stable")
-    head = np.zeros(len(active), dtype=np.bool_)
-    head[order[: int(np.ceil(HEAD_SHARE * active.sum()))]] = True
+def head_items(train_counts: NDArray[np.int64], candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """[n_items]: the HEAD_SHARE of candidates with most train interactions, equal counts by smaller index."""
+    order = np.argsort(-np.where(candidates, train_counts, -1), kind="stable")
+    head = np.zeros(len(candidates), dtype=np.bool_)
+    head[order[: int(np.ceil(HEAD_SHARE * candidates.sum()))]] = True
     return head
 
 

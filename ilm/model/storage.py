@@ -75,7 +75,7 @@ def load_encoder(folder: Path) -> tuple[Encoder, EncoderCard]:
     """
     card = _load_card(folder, EncoderCard)
     encoder = _built(folder, card.encoder, text=True)
-    _load_weights(folder, encoder)
+    load_weights(folder, encoder)
     return without_text(encoder).eval(), card
 
 
@@ -100,7 +100,7 @@ def load_bridge(folder: Path) -> tuple[Bridge, BridgeCard]:
         )
     except ValueError as error:
         raise ArtifactError(f"{folder / CONFIG}: {error}. Restore it with `dvc checkout`, or train again.") from None
-    _load_weights(folder, model)
+    load_weights(folder, model)
     return model.eval(), card
 
 
@@ -126,7 +126,12 @@ def _built(folder: Path, description: dict[str, Any], text: bool = False) -> Enc
         raise ArtifactError(f"{folder / CONFIG}: encoder: {error}. Written by another version? Train again.") from None
 
 
-def _load_weights(folder: Path, module: nn.Module) -> None:
+def load_weights(folder: Path, module: nn.Module) -> None:
+    """Read a folder's weights into a module.
+
+    Raises:
+        ArtifactError: the file is missing or damaged, does not fit the module, or holds what is not finite.
+    """
     path = folder / WEIGHTS
     try:
         module.load_state_dict(load_file(path), strict=True)

@@ -43,11 +43,20 @@ def read_settings(features: Path, overrides: Sequence[str]) -> Settings:
         settings, limits = dict(content["settings"]), dict(content["limits"])
     except (KeyError, TypeError, ValueError):
         raise ArtifactError(f"{path}: not written by `ilm export`. Make the folder anew with it.") from None
+    apply_overrides(settings, limits, overrides)
+    return settings
+
+
+def apply_overrides(settings: Settings, limits: Mapping[str, Mapping[str, Any]], overrides: Sequence[str]) -> None:
+    """Change settings in place by texts such as `finetune.steps=900`.
+
+    Raises:
+        ConfigError: unknown settings, or values of the wrong type or outside the limits; all listed.
+    """
     wrong = [message for override in overrides if (message := _override(settings, limits, override))]
     wrong = wrong or broken_rules(settings)
     if wrong:
         raise ConfigError("\n  ".join([f"--set: {len(wrong)} wrong; see docs/settings.md.", *wrong]))
-    return settings
 
 
 def limits_of(schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

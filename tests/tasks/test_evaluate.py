@@ -116,7 +116,7 @@ def test_baselines_are_shown_the_whole_history(monkeypatch: pytest.MonkeyPatch) 
         lengths.update(len(history) for history in histories)
         return np.zeros((len(histories), ITEMS), np.float32)
 
-    monkeypatch.setattr("ilm.eval.baselines.Als.score", score)
+    monkeypatch.setattr("ilm.baselines.als.Als.score", score)
     evaluate.run(FakeStep(PARAMS))
     assert lengths == {6}
 

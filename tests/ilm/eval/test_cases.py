@@ -1,10 +1,11 @@
 """Test cases read from the examples and the sequences."""
 
+import numpy as np
 import polars as pl
 import pytest
 
 from ilm.errors import DataError
-from ilm.eval.cases import held_out_cases
+from ilm.eval.cases import candidate_items, held_out_cases
 
 SEQUENCES = pl.DataFrame(
     [
@@ -63,3 +64,21 @@ def test_two_test_examples_of_a_user_are_refused() -> None:
 def test_target_that_the_sequences_do_not_hold_out_is_refused(row: tuple) -> None:
     with pytest.raises(DataError, match="not the users' first test items"):
         held_out_cases(make_examples(row), SEQUENCES, "sequential")
+
+
+ACTIVE = np.isin(np.arange(10), [1, 2, 3, 4, 5, 6, 7, 9])
+
+
+def test_with_leave_one_out_every_active_item_may_be_recommended() -> None:
+    assert candidate_items(SEQUENCES, ACTIVE, "leave_one_out").tolist() == ACTIVE.tolist()
+
+
+@pytest.mark.parametrize(("part", "known"), [("test", [1, 2, 4, 5, 6, 9]), ("valid", [2, 4, 5, 9])])
+def test_with_global_time_only_what_was_met_before_the_part_may_be_recommended(part: str, known: list[int]) -> None:
+    assert np.flatnonzero(candidate_items(SEQUENCES, ACTIVE, "global_time", part)).tolist() == known
+
+
+@pytest.mark.parametrize("active", [ACTIVE & (np.arange(10) != 7), ACTIVE[:8]])
+def test_sequences_of_another_catalogue_are_refused(active: np.ndarray) -> None:
+    with pytest.raises(DataError, match=r"1 items are not active in catalogue.parquet \(first: item_index [79]\)"):
+        candidate_items(SEQUENCES, active, "leave_one_out")

@@ -119,9 +119,9 @@ def test_cost_is_listed_dearest_first_with_total(text: str) -> None:
     assert text.index("<td>finetune</td>") < text.index("<td>cf</td>") < text.index("32.5 s")
 
 
-def conclusion(difference: float, low: float, high: float, p_value: float) -> str:
+def conclusion(difference: float, low: float, high: float, p_holm: float) -> str:
     metrics = copy.deepcopy(make_metrics())
-    cell = {"difference": difference, "low": low, "high": high, "p_value": p_value}
+    cell = {"difference": difference, "low": low, "high": high, "p_value": p_holm / 2, "p_holm": p_holm}
     metrics["significance"]["paired"]["ilm_minus_als"]["sequential"]["filtered"]["hr_at_10"] = cell
     (entry,) = (
         e for e in comparisons(metrics) if (e["baseline"], e["task"], e["metric"]) == ("als", "sequential", "hr_at_10")
@@ -130,16 +130,18 @@ def conclusion(difference: float, low: float, high: float, p_value: float) -> st
 
 
 def test_proven_gain_is_called_better() -> None:
-    expected = "ILM is better by 1.0 to 5.0 percentage points with 95 % confidence (p < 0.001)."
+    expected = "ILM is better: +1.0 to +5.0 percentage points with 95 % confidence (p < 0.001)."
     assert conclusion(0.03, 0.01, 0.05, 0.0004) == expected
 
 
 def test_proven_loss_is_called_worse() -> None:
-    expected = "ILM is worse by 1.0 to 5.0 percentage points with 95 % confidence (p = 0.012)."
+    expected = (
+        "ILM is worse: \N{MINUS SIGN}5.0 to \N{MINUS SIGN}1.0 percentage points with 95 % confidence (p = 0.012)."
+    )
     assert conclusion(-0.03, -0.05, -0.01, 0.012) == expected
 
 
-def test_interval_over_zero_is_not_called_better() -> None:
+def test_what_the_corrected_test_does_not_prove_is_not_called_better() -> None:
     expected = "No proven difference: \N{MINUS SIGN}0.1 to +5.0 percentage points with 95 % confidence (p = 0.060)."
     assert conclusion(0.03, -0.001, 0.05, 0.06) == expected
 

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ilm.eval.metrics import METRICS
+from ilm.errors import DataError
+from ilm.eval.metrics import METRICS, MISSED
 from ilm.eval.protocol import TOP, Cases, Ranking
-from ilm.eval.summary import head_items, headline, score_table, significance, slices
+from ilm.eval.summary import head_items, headline, score_table, significance, significance_over_seeds, slices
 
 TARGETS = [0, 1, 2, 3]
 HISTORY_LENGTHS = [1, 1, 3, 5]
@@ -53,7 +54,47 @@ def test_significance_compares_the_subject_with_each_baseline() -> None:
     assert list(numbers["paired"]) == ["ilm_minus_als"]
     test = numbers["paired"]["ilm_minus_als"]["sequential"]["filtered"]["hr_at_5"]
     assert test["difference"] == 0.5
-    assert set(test) == {"difference", "low", "high", "p_value"}
+    assert set(test) == {"difference", "low", "high", "p_value", "p_holm"}
+
+
+def test_correction_counts_the_systems_compared_with() -> None:
+    three = {**RANKINGS, "popularity": RANKINGS["als"], "chance": RANKINGS["als"]}
+    tests = [tasks["sequential"]["filtered"]["mrr"] for tasks in significance_of(three)["paired"].values()]
+    assert len({test["p_value"] for test in tests}) == 1
+    assert {test["p_holm"] for test in tests} == {min(1.0, 3 * tests[0]["p_value"])}
+
+
+def significance_of(rankings: dict[str, dict[str, Ranking]]) -> dict[str, Any]:
+    return significance(rankings, "ilm", samples=100, seed=0)
+
+
+def test_seeds_are_averaged_and_their_spread_is_given() -> None:
+    runs = {"ilm": [RANKINGS["ilm"], RANKINGS["als"]], "als": [RANKINGS["als"]]}
+    numbers = significance_over_seeds(runs, "ilm", samples=100, seed=0)
+    first, second = (headline(RANKINGS)[system]["sequential"]["filtered"]["hr_at_5"] for system in ("ilm", "als"))
+    found = numbers["intervals"]["ilm"]["sequential"]["filtered"]["hr_at_5"]
+    assert found["mean"] == (first + second) / 2
+    assert found["seed_deviation"] == pytest.approx(abs(first - second) / 2**0.5)
+    difference = numbers["paired"]["ilm_minus_als"]["sequential"]["filtered"]["hr_at_5"]["difference"]
+    assert difference == pytest.approx((first - second) / 2)
+
+
+def test_one_seed_has_no_spread() -> None:
+    found = significance_of(RANKINGS)["intervals"]["als"]["sequential"]["filtered"]["mrr"]
+    assert found["seed_deviation"] is None
+
+
+def test_system_without_a_task_is_not_compared_in_it() -> None:
+    both = {"ilm": {**RANKINGS["ilm"], "straightforward": RANKINGS["ilm"]["sequential"]}, "als": RANKINGS["als"]}
+    numbers = significance_of(both)
+    assert list(numbers["intervals"]["ilm"]) == ["sequential", "straightforward"]
+    assert list(numbers["intervals"]["als"]) == list(numbers["paired"]["ilm_minus_als"]) == ["sequential"]
+
+
+def test_system_that_dropped_a_user_is_refused() -> None:
+    three = {"sequential": make_ranking([1, 2, 3], [1, 2, 3], [[0], [0], [0]])}
+    with pytest.raises(DataError, match="All systems need the same users"):
+        significance_of({"ilm": RANKINGS["ilm"], "als": three})
 
 
 @pytest.mark.parametrize("setting", ["filtered", "unfiltered"])
@@ -96,6 +137,15 @@ def test_slices_split_users_by_the_length_of_their_history() -> None:
 def test_slice_without_users_has_no_systems() -> None:
     everything_head = slices(RANKINGS, CASES, np.array([0, 0, 0, 0, 9, 0]), ACTIVE)["target_popularity"]["sequential"]
     assert everything_head["head"] == {"users": 0, "systems": {}}
+
+
+def test_missed_targets_are_counted_and_worth_nothing() -> None:
+    ranks = [1, 2, 3, MISSED]
+    rankings = {"ilm": {"sequential": make_ranking(ranks, ranks, [[0]] * 4)}}
+    found = slices(rankings, CASES, TRAIN_COUNTS, np.array([True, True, True, False, True, False]))
+    assert found["missed_targets"] == {"sequential": 1}
+    assert headline(rankings)["ilm"]["sequential"]["filtered"]["mrr"] == pytest.approx((1 + 1 / 2 + 1 / 3) / 4)
+    assert score_table(rankings, CASES)["rank_filtered"].to_list() == ranks
 
 
 def test_coverage_and_popularity_count_the_lists_only() -> None:

@@ -1,20 +1,15 @@
-"""Popularity and ALS as recommenders."""
+"""ALS as a recommender."""
 
 import numpy as np
 import pytest
 
+from ilm.baselines.als import Als
 from ilm.cf.als import fit
-from ilm.eval.baselines import Als, Popularity
 from ilm.params import CfParams
 
 
 def histories(*rows: list[int]) -> list[np.ndarray]:
     return [np.array(row, np.int32) for row in rows]
-
-
-def test_popularity_scores_train_counts_for_everybody() -> None:
-    scores = Popularity(np.array([3, 0, 7])).score("sequential", histories([0], [1, 2]))
-    assert scores.tolist() == [[3, 0, 7], [3, 0, 7]]
 
 
 @pytest.fixture
