@@ -43,10 +43,12 @@ LEARNING = {"encoder_learning_rate": 3e-5}
 
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "ilm": {},
-    "ilm-rand": {"pretrain": {"recipe": "none"}, "finetune": LEARNING},
-    "mlp": {"model": {"encoder": "mlp"}, "pretrain": {"recipe": "none"}, "finetune": LEARNING},
+    "ilm-rand": {"pretrain": {"recipe": "none"}},
+    "mlp": {"model": {"encoder": "mlp"}, "pretrain": {"recipe": "none"}},
     "text": {"model": {"encoder": "text"}, "pretrain": {"recipe": "none"}, "finetune": {"mixture": RANKING_ONLY}},
     "learning-encoder": {"finetune": LEARNING},
+    "learning-encoder-rand": {"finetune": LEARNING, "pretrain": {"recipe": "none"}},
+    "learning-encoder-mlp": {"finetune": LEARNING, "model": {"encoder": "mlp"}, "pretrain": {"recipe": "none"}},
     "no-context": {"finetune": LEARNING | {"item_context": False}},
     "no-context-rand": {"finetune": LEARNING | {"item_context": False}, "pretrain": {"recipe": "none"}},
     "no-context-mlp": {

@@ -12,7 +12,9 @@ from torch.nn import functional as F
 HALF_LIVES = (2.0, 40.0)
 """Where training starts: after how many items a shown one counts half, in a mean of the latest and in a longer one."""
 STRENGTHS = (6.0, 2.0)
-"""Where training starts: the weights of these means. The user's vector has that of the first."""
+"""Where training starts: the weights of these means."""
+USER_STRENGTH = 12.0
+"""Where training starts: the weight of the user's vector."""
 SLOPES = (0.5, 0.06)
 """Where training starts: by how much an attention logit falls with each item in between, one per head."""
 _NEVER = torch.iinfo(torch.int64).max
@@ -44,7 +46,7 @@ class ItemContext(nn.Module):
         keep = 0.5 ** (1.0 / torch.tensor(HALF_LIVES))
         self.decay = nn.Parameter(keep.logit())
         self.strength = nn.Parameter(torch.tensor(STRENGTHS))
-        self.user_strength = nn.Parameter(torch.tensor(STRENGTHS[0]))
+        self.user_strength = nn.Parameter(torch.tensor(USER_STRENGTH))
         self.attention = CausalAttention(width)
 
     def forward(
