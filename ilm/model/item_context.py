@@ -67,7 +67,10 @@ class ItemContext(nn.Module):
             users: [b, e] vector of each prompt's user, zeros where a prompt shows none.
             noise: [b, >= t, e] factors on what the attention reads, in training.
         """
+        alone = self.user_strength * users[rows]
         slots, width = _slots(shown.rows, len(users))
+        if not width:
+            return alone
         items = shown.items.new_zeros(len(users), width).index_put((shown.rows, slots), shown.items)
         at = positions.new_full((len(users), width), _NEVER).index_put((shown.rows, slots), shown.positions)
         before = at[rows] <= positions[:, None]  # [p, t]
@@ -80,11 +83,9 @@ class ItemContext(nn.Module):
         by_prompt = mixed.new_zeros(len(users), places, width).index_put((rows, slots), mixed)
         vectors = table[items]  # [b, t, e]
         means = (by_prompt @ vectors)[rows, slots]
-        if not width:
-            return self.user_strength * users[rows]
         attended = self.attention(vectors if noise is None else vectors * noise[:, :width])
         said = means + attended[rows, (known[:, 0] - 1).clamp(min=0)]
-        return torch.where(known > 0, said, self.user_strength * users[rows])
+        return torch.where(known > 0, said, alone)
 
 
 class CausalAttention(nn.Module):
