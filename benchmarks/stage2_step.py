@@ -28,7 +28,7 @@ from ilm.train.loop import LARGEST_GRADIENT, Schedule, optimizer_for, train
 from ilm.train.stage2 import Stage2, Stage2Data
 
 STEP = 1
-"""The step that is repeated; step 0 encodes the catalogue, as every `checkpoint_every`-th step does."""
+"""The step that is repeated; step 0 encodes the catalogue."""
 TEMPLATE_TOKENS = 10
 """Tokens of a sequential prompt that are no items, at most."""
 MICRO_BATCHES = (1, 4)
@@ -46,9 +46,9 @@ def run(
 ) -> Result:
     """Seconds of a step on a sequential batch of the default size / seconds of the floor.
 
-    `detail` has the parts of that step and the encoding of the catalogue, which is added to every `checkpoint_every`-th
-    step; the same ratio for a batch that is answered with titles; and the memory of processes that do a step of
-    `memory_prompts` prompts of `memory_tokens` tokens, whole or in micro-batches.
+    `detail` has the parts of that step, and the encoding of the catalogue before the first; the same ratio for a batch
+    that is answered with titles; and the memory of processes that do a step of `memory_prompts` prompts of
+    `memory_tokens` tokens, whole or in micro-batches.
     """
     model, params = untrained(llm, items, history)[0], FinetuneParams()
     data = made_up(items, users, history)
@@ -58,7 +58,7 @@ def run(
         contestants: dict[str, Callable[[], object]] = {"step": trial.step, "floor": trial.floor}
         if task == "sequential":
             contestants |= {
-                "batch": trial.batch, "encoder": trial.encoder, "batch and head": trial.batch_and_head,
+                "batch": trial.batch, "soft tokens": trial.soft_tokens, "batch and head": trial.batch_and_head,
                 "optimizer": trial.update, "encode catalogue": trial.encode_catalogue,
             }  # fmt: skip
         seconds = interleaved(contestants, repetitions)
@@ -86,6 +86,8 @@ class Trial:
 
     def __init__(self, model: Bridge, data: Stage2Data, params: FinetuneParams, task: str) -> None:
         params = params.model_copy(update={"mixture": {task: 1.0}})
+        model.encoder.requires_grad_(params.encoder_learning_rate > 0)
+        model.head.keep_items()
         self.model, self.stage, self.head = model, Stage2(model, data, params), ReadyStates(model, data, params)
         self.optimizer = optimizer_for([(model, params.learning_rate)], params.weight_decay)
         self.encode_catalogue()
@@ -126,7 +128,7 @@ class Trial:
         self.stage.mixture.users.clear()
         return self.stage.mixture.render(self.stage.mixture.batch(STEP)[1])
 
-    def encoder(self) -> None:
+    def soft_tokens(self) -> None:
         """Soft tokens of the batch among its words, and back."""
         embeddings = self._embeddings()
         embeddings.backward(torch.full_like(embeddings, 1e-3))
@@ -143,13 +145,13 @@ class Trial:
         self.optimizer.step()
 
     def encode_catalogue(self) -> None:
-        """The copy of all items' encodings, which is refreshed now and then."""
+        """The copy of all items' encodings, made once."""
         self.stage.item_queries = self.head.item_queries = self.model.encode_all(self.stage.item_factors)
 
     def _embeddings(self) -> Tensor:
         model, prompts = self.model, self.rendered.prompts
         shown, place = prompts.items.unique(return_inverse=True)
-        items = model.adapter(model.encoder.encode(self.stage.item_factors[shown]))[place]
+        items = model.adapter(self.stage.encoded(shown))[place]
         return model.embed(prompts, items, model.adapter(model.encoder.encode(prompts.users, users=True)))
 
 

@@ -76,7 +76,7 @@ def test_memory_is_measured_of_whole_steps(llm):
 
 
 def test_both_searches_find_the_same_names(llm):
-    assert trie_beams.run(llm=llm, **SMALL, search_users=2)["detail"]["same_lists"] == "3 of 3"
+    assert trie_beams.run(llm=llm, **SMALL, search_users=2)["detail"]["titles_in_the_prompt"]["same_lists"] == "3 of 3"
 
 
 def test_made_up_titles_are_distinct_and_the_same_every_time():

@@ -16,14 +16,16 @@ Changes = Mapping[str, Mapping[str, Any]]
 
 RANKING_ONLY = {"title": 0, "description": 0, "attributes": 0, "comparison": 0, "why": 0, "conversation": 0}
 LEARNING = {"encoder_learning_rate": 3e-5}
-"""Stage 2 trains the encoder, too, as in the paper; what starts at random could not do without."""
+"""Stage 2 trains the encoder, too, as in the paper."""
 
 VARIANTS: dict[str, Changes] = {
     "ilm": {},
-    "ilm-rand": {"pretrain": {"recipe": "none"}, "finetune": LEARNING},
-    "mlp": {"model": {"encoder": "mlp"}, "pretrain": {"recipe": "none"}, "finetune": LEARNING},
+    "ilm-rand": {"pretrain": {"recipe": "none"}},
+    "mlp": {"model": {"encoder": "mlp"}, "pretrain": {"recipe": "none"}},
     "text": {"model": {"encoder": "text"}, "pretrain": {"recipe": "none"}, "finetune": {"mixture": RANKING_ONLY}},
     "learning-encoder": {"finetune": LEARNING},
+    "learning-encoder-rand": {"finetune": LEARNING, "pretrain": {"recipe": "none"}},
+    "learning-encoder-mlp": {"finetune": LEARNING, "model": {"encoder": "mlp"}, "pretrain": {"recipe": "none"}},
     "no-context": {"finetune": LEARNING | {"item_context": False}},
     "no-context-rand": {"finetune": LEARNING | {"item_context": False}, "pretrain": {"recipe": "none"}},
     "no-context-mlp": {
@@ -36,10 +38,7 @@ VARIANTS: dict[str, Changes] = {
 """Name -> the settings in which it differs from those of the run."""
 
 ABLATIONS: dict[str, dict[str, Changes]] = {
-    "stage1": {
-        recipe: {"pretrain": {"recipe": recipe}, "finetune": LEARNING}
-        for recipe in ("none", "IT", "IT-II", "IT-UI", "IT-II-UI")
-    },
+    "stage1": {recipe: {"pretrain": {"recipe": recipe}} for recipe in ("none", "IT", "IT-II", "IT-UI", "IT-II-UI")},
     "queries": {f"queries-{count}": {"model": {"queries": count}} for count in (1, 2, 4, 8, 16)},
     "encoder": {name: VARIANTS[name] for name in ("ilm", "ilm-rand", "mlp", "text")},
     "cf-tokens": {f"cf-tokens-{count}": {"model": {"cf_tokens": count}} for count in (1, 2, 4, 8)},

@@ -12,7 +12,9 @@ from torch.nn import functional as F
 HALF_LIVES = (2.0, 40.0)
 """Where training starts: after how many items a shown one counts half, in a mean of the latest and in a longer one."""
 STRENGTHS = (6.0, 2.0)
-"""Where training starts: the weights of these means. The user's vector has that of the first."""
+"""Where training starts: the weights of these means."""
+USER_STRENGTH = 12.0
+"""Where training starts: the weight of the user's vector."""
 SLOPES = (0.5, 0.06)
 """Where training starts: by how much an attention logit falls with each item in between, one per head."""
 _NEVER = torch.iinfo(torch.int64).max
@@ -44,7 +46,7 @@ class ItemContext(nn.Module):
         keep = 0.5 ** (1.0 / torch.tensor(HALF_LIVES))
         self.decay = nn.Parameter(keep.logit())
         self.strength = nn.Parameter(torch.tensor(STRENGTHS))
-        self.user_strength = nn.Parameter(torch.tensor(STRENGTHS[0]))
+        self.user_strength = nn.Parameter(torch.tensor(USER_STRENGTH))
         self.attention = CausalAttention(width)
 
     def forward(
@@ -65,7 +67,10 @@ class ItemContext(nn.Module):
             users: [b, e] vector of each prompt's user, zeros where a prompt shows none.
             noise: [b, >= t, e] factors on what the attention reads, in training.
         """
+        alone = self.user_strength * users[rows]
         slots, width = _slots(shown.rows, len(users))
+        if not width:
+            return alone
         items = shown.items.new_zeros(len(users), width).index_put((shown.rows, slots), shown.items)
         at = positions.new_full((len(users), width), _NEVER).index_put((shown.rows, slots), shown.positions)
         before = at[rows] <= positions[:, None]  # [p, t]
@@ -78,11 +83,9 @@ class ItemContext(nn.Module):
         by_prompt = mixed.new_zeros(len(users), places, width).index_put((rows, slots), mixed)
         vectors = table[items]  # [b, t, e]
         means = (by_prompt @ vectors)[rows, slots]
-        if not width:
-            return self.user_strength * users[rows]
         attended = self.attention(vectors if noise is None else vectors * noise[:, :width])
         said = means + attended[rows, (known[:, 0] - 1).clamp(min=0)]
-        return torch.where(known > 0, said, self.user_strength * users[rows])
+        return torch.where(known > 0, said, alone)
 
 
 class CausalAttention(nn.Module):

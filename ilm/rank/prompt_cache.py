@@ -8,6 +8,7 @@ rows of the batch nor copies of the prompt's cache, and choosing among them move
 import torch
 from torch import Tensor
 
+from ilm.errors import ConfigError
 from ilm.model.language_model import LanguageModel
 
 _STATES_AT_ONCE = 128
@@ -21,7 +22,7 @@ class PromptCache:
     Shapes: b prompts, l prompt tokens with padding, n tokens appended so far, t new tokens, w LLM width.
 
     Args:
-        language_model: any causal LM with ordinary (not sliding) attention that takes position ids and 4-D masks.
+        language_model: any causal LM that takes position ids and 4-D masks.
         embeddings: [b, l, w] input embeddings, soft tokens scattered in.
         mask: [b, l] True at tokens, False at the padding behind them.
     """
@@ -54,7 +55,18 @@ class PromptCache:
             depths: [b, t] tokens from the prompt's end: 1 for a name's first.
             visible: bool [b, t, n + t], which appended tokens (the last t are the new ones) each attends to; itself
                 must be among them.
+
+        Raises:
+            ConfigError: a token lies beyond the language model's attention window, which our masks do not slide.
         """
+        config = self._model.config
+        slides = "sliding_attention" in (getattr(config, "layer_types", None) or ["sliding_attention"])
+        window = getattr(config, "sliding_window", None) if slides else None
+        if window and int(self._lengths.max()) + int(depths.max()) > window:
+            raise ConfigError(
+                f"language model '{self._language_model.name}' has an attention window of {window} tokens; ranking by "
+                "generation needs prompt and name within it. Show fewer items (pairs.max_history), or rank by the head."
+            )
         prompt = self._mask[:, None].expand(-1, token_ids.shape[1], -1)
         allowed = torch.cat([prompt, visible], dim=-1)
         dtype = self._model.dtype

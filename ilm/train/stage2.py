@@ -99,12 +99,12 @@ class Stage2:
         `blind` sets soft tokens to zero."""
         model, prompts = self.model, rendered.prompts
         shown, place = prompts.items.unique(return_inverse=True)
-        item_soft = model.adapter(self._encoded(shown))[place]
+        item_soft = model.adapter(self.encoded(shown))[place]
         user_queries = model.encoder.encode(prompts.users, users=True)
         sight = 0.0 if blind else 1.0
         return model.hidden_states(prompts, sight * item_soft, sight * model.adapter(user_queries)), user_queries
 
-    def _encoded(self, items: Tensor) -> Tensor:
+    def encoded(self, items: Tensor) -> Tensor:
         """Query outputs [m, q, h] of items; where the encoder does not learn, they are in the catalogue's copy."""
         if self.item_queries is not None and not self.params.encoder_learning_rate:
             return self.item_queries[items]

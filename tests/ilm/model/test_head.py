@@ -60,7 +60,7 @@ def test_prompts_without_any_item_have_contexts_of_their_users():
     queries = torch.randn(2, 2, 8)
     rows, positions = torch.tensor([0, 1]), torch.tensor([5, 5])
     found = made.context(torch.randn(3, HEAD_WIDTH), places(), rows, positions, queries, torch.tensor([0, 1]))
-    torch.testing.assert_close(found, 6.0 * made.vectors(queries))
+    torch.testing.assert_close(found, 12.0 * made.vectors(queries))
 
 
 def test_head_without_item_context_has_none():

@@ -7,6 +7,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ilm.errors import ConfigError
 from ilm.rank.beams import beam_search
 from ilm.rank.exact import score_items
 from ilm.rank.prompt_cache import PromptCache
@@ -108,6 +109,15 @@ def test_a_search_leaves_the_prompts_as_they_were(prompts):
     first = beam_search(prompts, trie, 4)
     again = beam_search(prompts, trie, 4)
     assert torch.equal(first.scores, again.scores)
+
+
+def test_names_beyond_a_sliding_attention_window_are_refused(language_model, prompts, monkeypatch):
+    trie = build_trie([[3, END], [4, 5, END]], END)
+    monkeypatch.setattr(language_model.model.config, "sliding_window", 9, raising=False)
+    beam_search(prompts, trie, 2)
+    monkeypatch.setattr(language_model.model.config, "sliding_window", 8)
+    with pytest.raises(ConfigError, match="attention window of 8 tokens"):
+        beam_search(prompts, trie, 2)
 
 
 def test_items_of_the_same_name_are_found_together(prompts):
