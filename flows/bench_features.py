@@ -36,7 +36,7 @@ def make_features(folder: Path, params: Params, graph: Path, steps: tuple[str, .
     Raises:
         IlmError: a step failed.
     """
-    for empty in (params.data.folder, "data/previous"):
+    for empty in (params.data.folder, params.data.logs, "data/previous"):
         if not (folder / empty).exists():
             (folder / empty).mkdir(parents=True)
     write_text(folder / "params.yaml", yaml.safe_dump(params.model_dump(by_alias=True), sort_keys=False))

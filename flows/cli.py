@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flows import registry_commands
 from ilm.errors import IlmError
 
 app = typer.Typer(
@@ -154,18 +155,47 @@ def _bench(benchmark: str, *, sets: list[str] | None, **wanted: Any) -> None:
     print(f"\n{outcome.table}\nresults  {outcome.folder}")
 
 
+app.add_typer(registry_commands.app)
+
+
 @app.command()
-def promote(
-    version: Annotated[str, typer.Argument(help="Version of the registered model, such as 2.")],
-    bootstrap: Annotated[bool, typer.Option(help="Allow it to be the first champion.")] = False,
+def retrain(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is fresh and what would run.")] = False,
+    wait: Annotated[float, typer.Option(metavar="MINUTES", help="Wait so long for another retrain to end.", min=0)] = 0,
 ) -> None:
-    """Make a registered version champion, after checking that it is whole and works. The old one becomes `previous`.
+    """Retrain the last commit on the data as they are now, and promote the result if it is proved to be better.
 
-    Example: ilm promote 2
+    Works in a worktree of its own: your files stay as they are. Example: ilm retrain --wait 60
     """
-    from flows.registry import promote as promote_version
+    from tasks.environment import use_project
 
-    promote_version(Path.cwd(), version, bootstrap=bootstrap)
+    project = Path.cwd()
+    use_project(project)
+    if dry_run:
+        from flows.retrain_plan import print_plan
+
+        print_plan(project)
+        return
+    from flows.retrain import retrain as retrain_project
+
+    retrain_project(project, wait)
+
+
+logs = typer.Typer(no_args_is_help=True, help="Log files that are added to the source (docs/logs.md).")
+app.add_typer(logs, name="logs")
+
+
+@logs.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(help="Log files, or files of items, wherever they lie.")],
+) -> None:
+    """Say what would happen to each row of a file. Exit code 1: it would not be used, or it would stop a run.
+
+    Example: ilm logs check new/2024-05-01.csv.gz
+    """
+    from flows.logs_command import check_logs
+
+    raise typer.Exit(check_logs(Path.cwd(), files))
 
 
 def main() -> None:

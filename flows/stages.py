@@ -1,17 +1,17 @@
 """The chain of steps, and one step as a child process: `dvc repro --single-item STAGE`. No Prefect in here."""
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from ilm.errors import IlmError
 from ilm.files import read_json
 from tasks.paths import COST
-from tasks.process import PR_SET_PDEATHSIG
+from tasks.process import end_with
 
 STEPS = ("ingest", "validate", "split", "cf", "pairs", "pretrain", "finetune", "evaluate")
 """In an order in which nothing upstream is stale. The graph is dvc.yaml's; a test holds this chain against it."""
@@ -35,7 +35,7 @@ def run_stage(name: str, project: Path) -> bool:
         cwd=project,
         env=stage_environment(),
         start_new_session=True,
-        preexec_fn=_die_with_flow if sys.platform == "linux" else None,
+        preexec_fn=partial(end_with, os.getpid()),
     )
     try:
         code = child.wait()
@@ -55,13 +55,6 @@ def stage_environment() -> dict[str, str]:
 
 def _read(file: Path) -> bytes | None:
     return file.read_bytes() if file.exists() else None
-
-
-_libc = ctypes.CDLL(None)  # loaded before the fork: between fork and exec nothing may be imported
-
-
-def _die_with_flow() -> None:
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _stop(child: "subprocess.Popen[bytes]") -> None:

@@ -13,7 +13,8 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from flows import registry
+from flows import promotion, registry
+from flows.ledger import person
 from flows.stages import STEPS, run_stage
 from tasks.process import has_ended, identity
 
@@ -47,7 +48,7 @@ def register(project: Path) -> str:
 @task(cache_policy=NO_CACHE)
 def promote(project: Path, version: str, bootstrap: bool) -> str | None:
     """Make a first version champion if `bootstrap` says so; name a later one challenger. Gives the champion."""
-    return registry.promote_first(project, version, bootstrap)
+    return promotion.promote_first(project, version, bootstrap, actor=f"ilm train, {person()}")
 
 
 @flow(name="train", flow_run_name="train", validate_parameters=False)

@@ -21,6 +21,12 @@ REQUIRED = tuple(f"sequential.{seen}.{name}" for seen in ("filtered", "unfiltere
 PACKAGES = ("item-language-model", "mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch", "transformers")
 BUNDLE, LINEAGE = "bundle", "lineage"
 """Folders in the model's artifacts."""
+PIPELINE = ("params.yaml", "dvc.yaml", "dvc.lock")
+"""Files in LINEAGE, beside the folder INPUTS."""
+INPUTS = "inputs"
+"""One .dvc file for each file or folder that the pipeline reads and does not make (flows/registry_inputs.py)."""
+DIGEST = "ilm.bundle_digest"
+"""Tag by which a version's files are known."""
 
 
 def version_metrics(project: Path) -> dict[str, float]:
@@ -31,7 +37,7 @@ def version_metrics(project: Path) -> dict[str, float]:
     """
     path = project / paths.METRICS
     try:
-        metrics = _flat(read_json(path)["systems"][SUBJECT])
+        metrics = flattened(read_json(path)["systems"][SUBJECT])
     except (KeyError, TypeError):
         raise ArtifactError(f"{path}: no systems.{SUBJECT}; nothing is registered. Run `dvc repro evaluate`.") from None
     wrong = [f"{name} is missing" for name in REQUIRED if name not in metrics]
@@ -61,13 +67,14 @@ def version_tags(project: Path, bundle: Path) -> dict[str, str]:
     made = _locked_md5(project)
     card = read_json(bundle / "model" / "config.json")
     return {
-        "ilm.bundle_digest": digest(bundle),
+        DIGEST: digest(bundle),
         "ilm.space_id": card["space_id"],
         "ilm.llm": card["language_model"],
         "ilm.llm_sha256": card["language_model_sha256"],
         "params.sha256": digest(project / "params.yaml"),
         "data.interactions.md5": made[str(paths.INTERACTIONS)],
         "data.items.md5": made[str(paths.ITEMS)],
+        **{f"data.{name}": str(value) for name, value in read_json(project / paths.METRICS)["data"].items()},
     } | origin(project)
 
 
@@ -78,10 +85,10 @@ def data_notice(source: str) -> str | None:
     return NOTICE if source == "movielens-small" else None
 
 
-def pyfunc_arguments(project: Path, bundle: Path) -> dict[str, Any]:
-    """Arguments of `mlflow.pyfunc.log_model`: code, bundle, dvc.lock and params.yaml, requirements, signature, example.
+def pyfunc_arguments(project: Path, bundle: Path, inputs: Path) -> dict[str, Any]:
+    """Arguments of `mlflow.pyfunc.log_model`: code, bundle, lineage, requirements, signature, example.
 
-    `bundle` lies in a temporary folder, where the lineage folder is made beside it.
+    `bundle` lies in a temporary folder, where the lineage folder is made beside it: PIPELINE, and the folder `inputs`.
     """
     import pandas as pd
     import pyarrow.compute as pc
@@ -92,19 +99,20 @@ def pyfunc_arguments(project: Path, bundle: Path) -> dict[str, Any]:
 
     lineage = bundle.parent / LINEAGE
     lineage.mkdir()
-    for name in ("dvc.lock", "params.yaml"):
+    for name in PIPELINE:
         shutil.copyfile(project / name, lineage / name)
+    shutil.copytree(inputs, lineage / INPUTS)
     catalogue = pq.read_table(bundle / paths.CATALOGUE.name, columns=["item_id", "active"])
     known = catalogue.filter(pc.field("active"))["item_id"].slice(0, 2).to_pylist()
     text, number = DataType.string, DataType.long
-    inputs: dict[str, DataType | Array] = {"user_id": text, "history": Array(text), "k": number}
+    columns: dict[str, DataType | Array] = {"user_id": text, "history": Array(text), "k": number}
     outputs = {"row": number, "rank": number, "item_id": text, "title": text, "score": DataType.double}
     return {
         "python_model": str(Path(ilm.serve.__path__[0]) / "pyfunc.py"),
         "artifacts": {BUNDLE: str(bundle), LINEAGE: str(lineage)},
         "pip_requirements": [f"{name}=={metadata.version(name).split('+')[0]}" for name in PACKAGES],
         "signature": ModelSignature(
-            inputs=Schema([ColSpec(kind, name, required=False) for name, kind in inputs.items()]),
+            inputs=Schema([ColSpec(kind, name, required=False) for name, kind in columns.items()]),
             outputs=Schema([ColSpec(kind, name) for name, kind in outputs.items()]),
         ),
         "input_example": pd.DataFrame({"history": [known], "k": [5]}),
@@ -120,12 +128,13 @@ def _locked_md5(project: Path) -> dict[str, str]:
     return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
 
 
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+def flattened(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """A tree of mappings as one, under dotted names."""
     if not isinstance(tree, dict):
         return {prefix[:-1]: tree}
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.")
+        flat |= flattened(value, f"{prefix}{key}.")
     return flat
 
 

@@ -46,7 +46,15 @@ class DataParams(Section):
     item_columns: dict[str, str] = {}
     """Our column name -> the name in the user's items file; unlisted columns keep their names."""
     max_quarantine_fraction: Fraction = 0.05
-    """Stop when more than this share of the rows of either table had to be set aside."""
+    """Stop when more than this share of the rows of either table had to be set aside, or of a log file."""
+    logs: str = "data/logs"
+    """Folder of log files, which are added to the source ([how](logs.md)): parquet, csv, jsonl, csv.gz, jsonl.gz."""
+    log_columns: dict[str, list[str]] = {}
+    """Our column name -> all names that it may have in log files; unlisted columns as in `interaction_columns`."""
+    max_clock_skew: NonNegativeInt = 300
+    """Seconds that an event of a log file may be ahead of the clock; later ones wait in quarantine."""
+    settle_seconds: NonNegativeInt = 10
+    """A log file that was changed less long ago is watched for so long; if it changes, it is left for the next run."""
 
 
 class ValidateParams(Section):
@@ -62,6 +70,27 @@ class ValidateParams(Section):
     """Share of interactions whose item_id the items table does not know."""
     earliest: str = "1990-01-01"
     """ISO date (UTC); an earlier timestamp is impossible. A later one than a day from now always is."""
+    max_age_days: PositiveInt | None = None
+    """The newest interaction must not be older; null: it may be."""
+    max_shrink_fraction: Fraction = 0.1
+    """How much smaller than the last accepted table the next one may be; log files that vanish make it smaller."""
+    min_batch_rows: PositiveInt = 1000
+    """A batch of new log files with fewer rows is too small to compare with the last accepted one."""
+    max_size_ratio: Annotated[float, Field(ge=1.0)] = 10.0
+    """A batch must not have more than so many times the rows of the last accepted one, nor so many times fewer."""
+    min_known_items: Fraction = 0.5
+    """Share of a batch's items that the catalogue must know."""
+    min_known_users: Fraction = 0.05
+    """Share of a batch's users that the source or earlier batches must know."""
+    max_type_distance: Fraction = 0.3
+    """Total variation distance of a batch's event types to those of the last accepted batch (0: same shares, 1: none
+    in common)."""
+    max_hour_distance: Fraction = 0.5
+    """The same for the hours of the day (UTC)."""
+    max_missing_change: Fraction = 0.2
+    """By how much the share of rows without rating, event_type or event_id may differ from the last accepted batch."""
+    warnings: list[str] = ["table.age", "batch.files", "batch.size", "batch.hours", "batch.known_users"]
+    """Checks whose failure is shown, but does not stop the run; the page names them all."""
 
 
 class SplitParams(Section):
@@ -258,6 +287,49 @@ class ElmParams(Section):
     seed: Seed = 42
 
 
+class GateParams(Section):
+    """Whether a challenger is promoted: both models on the same fresh holdout ([how](gate.md))."""
+
+    metric: Literal["hr_at_5", "hr_at_10", "ndcg_at_5", "ndcg_at_10", "mrr"] = "ndcg_at_10"
+    """What decides, per user, with the items that the user has seen left out."""
+    margin: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.0
+    """The challenger's difference must be proved to be above it. 0: better; -0.002: worse by less than 0.002."""
+    alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
+    """Chance of promoting a challenger whose true difference is the margin; of the one-sided test."""
+    samples: Annotated[int, Field(ge=1000)] = 10_000
+    """Sign flips of the paired test, and resamplings of the users for its interval."""
+    min_users: Annotated[int, Field(ge=2)] = 100
+    """Users that can be judged by interactions after the cut; fewer cannot decide (`underpowered`)."""
+    max_users: PositiveInt = 10_000
+    """Of more, so many are drawn by a hash of user and cut: bounds the time of a decision."""
+    newcomer_history: NonNegativeInt = 5
+    """Of users who came after the cut, so many first items are shown and the next one asked for; 0 leaves them out."""
+    wanted_effect: PositiveFloat = 0.01
+    """Distance above the margin that should not be missed: decides between `refuse` and `underpowered`."""
+    power: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.8
+    """Chance with which a true distance of `wanted_effect` should be proved."""
+    floors: dict[Literal["hr_at_5", "hr_at_10", "ndcg_at_5", "ndcg_at_10", "mrr"], Fraction] = {"hr_at_10": 0.01}
+    """Metric -> its mean below which no challenger is promoted, not even as the first model."""
+    min_coverage_ratio: NonNegativeFloat = 0.8
+    """Share of the items that stands in somebody's first 10: at least so many times the champion's."""
+    max_cold_drop: Fraction = 0.02
+    """How far the metric may fall on rare targets."""
+    cold_interactions: PositiveInt = 20
+    """A target with at most so many interactions before the cut is rare."""
+    min_cold_users: PositiveInt = 50
+    """With fewer users who have a rare target, that guardrail is not judged, and the record says so."""
+    seed: Seed = 42
+
+
+class RetrainParams(Section):
+    """When a retrain goes on, and how long a silent one counts as alive ([how](retrain.md))."""
+
+    min_new_interactions: NonNegativeInt = 1000
+    """With fewer interactions more than at the last run, it stops after step `validate`. 0: always goes on."""
+    lease_seconds: Annotated[int, Field(ge=20)] = 120
+    """Without a sign of life from a retrain on another machine, or from a frozen one, for so long, another may start."""
+
+
 class RegistryParams(Section):
     """Where a finished model is registered."""
 
@@ -278,6 +350,8 @@ class Params(Section):
     finetune: FinetuneParams = FinetuneParams()
     evaluate: EvaluateParams = EvaluateParams()
     elm: ElmParams = ElmParams()
+    gate: GateParams = GateParams()
+    retrain: RetrainParams = RetrainParams()
     registry: RegistryParams = RegistryParams()
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ USERS, ITEMS, HISTORY = 12, 10, 8
 
 PARAMS = Params.model_validate(
     {
-        "data": {"source": "folder", "folder": "data/raw"},
+        "data": {"source": "folder", "folder": "data/raw", "settle_seconds": 0},
         "validate": {"min_users": 5, "min_items": 5, "min_interactions": 50},
         "split": {"min_user_interactions": 3, "min_item_interactions": 2},
     }
@@ -39,6 +39,7 @@ def write_logs(folder: Path, users: int = USERS) -> None:
         for n in range(HISTORY)
     ]
     folder.mkdir(parents=True, exist_ok=True)
+    (folder.parent / "logs").mkdir(exist_ok=True)
     pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row").write_csv(folder / "interactions.csv")
     items = [(f"i{n}", f"Film {n} (20{n:02})", "Drama|War") for n in range(ITEMS)]
     pl.DataFrame(items, schema=["item_id", "title", "genres"], orient="row").write_csv(folder / "items.csv")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import full_ranking, rank_head, stage1_step, stage2_step, trie_beams
+from benchmarks import full_ranking, ingest, rank_head, stage1_step, stage2_step, trie_beams
 from benchmarks.timing import interleaved
 from benchmarks.untrained import untrained
 from ilm.params import FinetuneParams
@@ -38,6 +38,13 @@ def test_the_benchmark_of_stage_1_reports_the_same(text_encoder):
 
 def test_the_benchmark_of_the_ranking_protocol_reports_the_same():
     require_entry(full_ranking, full_ranking.run(**SMALL))
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv.gz"])
+def test_the_benchmark_of_ingest_reports_the_same(form):
+    result = ingest.run(rows=300, forms=(form,))
+    require_entry(ingest, result)
+    assert result["detail"][form]["peak_mb"] > 0
 
 
 def require_entry(module, result):

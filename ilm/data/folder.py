@@ -4,7 +4,9 @@ Whatever is wrong with a file as a file ends in one DataError that says where. W
 """
 
 import csv
+import gzip
 import json
+import zlib
 from pathlib import Path
 
 import polars as pl
@@ -31,18 +33,27 @@ def read_file(folder: Path, stem: str) -> tuple[str, pl.DataFrame]:
         DataError: none or several such files, or one that is empty, damaged, malformed or not UTF-8.
     """
     path = _the_only(folder, stem)
+    return path.name, read_whole(path)
+
+
+def read_whole(path: Path) -> pl.DataFrame:
+    """The rows of a .parquet, .csv or .jsonl file (of the last two, also .gz), numbered from 1 in ROW.
+
+    Raises:
+        DataError: empty, damaged, malformed or not UTF-8.
+    """
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty. Export it again.")
     try:
         rows = _parse(path)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, zlib.error) as error:
         raise _explained(path, error) from None
     repeated = [name for name in rows.columns if name.removesuffix("_duplicated_0") in set(rows.columns) - {name}]
-    if path.suffix == ".csv" and repeated:
+    if ".csv" in path.suffixes and repeated:
         raise DataError(f"{path}: two columns are called {repeated[0].removesuffix('_duplicated_0')}. Rename one.")
     if rows.is_empty():
         raise DataError(f"{path}: no rows, only column names. Export it again.")
-    return path.name, rows
+    return rows
 
 
 def has_file(folder: Path, stem: str) -> bool:
@@ -74,9 +85,10 @@ def _the_only(folder: Path, stem: str) -> Path:
 def _parse(path: Path) -> pl.DataFrame:
     if path.suffix == ".parquet":
         return pl.read_parquet(path, glob=False, memory_map=False).with_row_index(ROW, offset=1)
-    if path.suffix == ".jsonl":
-        return pl.read_ndjson(path, infer_schema_length=None).with_row_index(ROW, offset=1)
-    rows = pl.read_csv(path, infer_schema=False, glob=False)
+    content: Path | bytes = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path
+    if ".jsonl" in path.suffixes:
+        return pl.read_ndjson(content, infer_schema_length=None).with_row_index(ROW, offset=1)
+    rows = pl.read_csv(content, infer_schema=False, glob=False)
     blank_line = pl.all_horizontal(pl.all().is_null())
     return rows.with_row_index(ROW, offset=1).filter(~rows.select(blank_line).to_series())
 
@@ -85,9 +97,10 @@ def _explained(path: Path, error: BaseException) -> DataError:
     """Say in which line of a text file the trouble is; polars does not."""
     if isinstance(error, PermissionError):
         return DataError(f"{path}: may not be read. Check its permissions.")
-    if path.suffix == ".parquet":
+    if path.suffix in (".parquet", ".gz"):
         reason = str(error).strip().split("\n")[0]
-        return DataError(f"{path}: damaged or cut off, not a whole Parquet file ({reason}). Export or copy it again.")
+        kind = "Parquet" if path.suffix == ".parquet" else "gzip"
+        return DataError(f"{path}: damaged or cut off, not a whole {kind} file ({reason}). Export or copy it again.")
     try:
         found = _first_bad_csv_line(path) if path.suffix == ".csv" else _first_bad_json_line(path)
     except UnicodeDecodeError:

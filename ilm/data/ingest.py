@@ -3,18 +3,18 @@
 The result does not depend on the order of rows in the files.
 """
 
-import json
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
-from ilm.data.raw import ROW, RawTable, Source
+from ilm.data.raw import ROW, RawTable, Source, as_json
 from ilm.data.readings import given, read_ids, read_orders, read_ratings, read_text, read_timestamps
 from ilm.data.rules import CONTENT, INTERACTION_RULES, ITEM_RULES, check_share, set_aside
 from ilm.data.schema import CATALOGUE, INTERACTIONS, ITEMS, QUARANTINE
 from ilm.errors import DataError
+
+_ROWS_OF_A_TABLE = 2**32
 
 
 @dataclass(frozen=True)
@@ -27,33 +27,42 @@ class Ingested:
     notes: list[str]
 
 
-def ingest(source: Source, max_quarantine_fraction: float) -> Ingested:
+def ingest(source: Source, max_quarantine_fraction: float, more_items: Sequence[RawTable] = ()) -> Ingested:
     """Read every column as its type, set bad rows aside by the rules of `ilm.data.rules`, sort.
 
     Args:
         source: from `ilm.data.source.load`.
         max_quarantine_fraction: share of the rows of either table that may be set aside.
+        more_items: items that came with the logs; ordered by name.
 
     Raises:
         DataError: a whole column is unreadable, an item has two different rows, too many rows were set aside, or none
             is left.
     """
-    items, notes = _typed_items(source.items)
-    _check_conflicts(source.items, items)
+    tables = [source.items, *more_items]
+    items, notes = _typed_items(tables)
+    _check_conflicts(tables, items)
     good_items, items_aside = set_aside(items.sort("item_id", ROW), ITEM_RULES)
-    _check_rows("items", source.items, good_items, items_aside, max_quarantine_fraction)
+    if good_items.is_empty():
+        raise DataError(f"{source.items.name} (items): none of {len(items):,} rows can be used. Mend the file.")
+    quarantine = []
+    for number, table in enumerate(tables):
+        aside = _of_table(items_aside, number)
+        check_share(f"{table.name} (items)", aside, len(table.rows), max_quarantine_fraction)
+        quarantine.append(_quarantine("items", table, aside))
 
     gone = items.filter(pl.col(ROW).is_in(items_aside[ROW].implode())).join(good_items, on="item_id", how="anti")
     interactions = _typed_interactions(source.interactions).with_columns(
         item_set_aside=pl.col("item_id").is_in(gone["item_id"].drop_nulls().unique().implode())
     )
     good, aside = set_aside(interactions.sort(*CONTENT, ROW, nulls_last=True), INTERACTION_RULES)
-    _check_rows("interactions", source.interactions, good, aside, max_quarantine_fraction)
-
-    quarantine = pl.concat(
-        [_quarantine("interactions", source.interactions, aside), _quarantine("items", source.items, items_aside)]
-    )
-    return Ingested(good.select(list(INTERACTIONS)), good_items.drop(ROW), quarantine, notes)
+    check_share(f"{source.interactions.name} (interactions)", aside, len(interactions), max_quarantine_fraction)
+    if good.is_empty():
+        raise DataError(
+            f"{source.interactions.name} (interactions): none of {len(interactions):,} rows can be used. Mend the file."
+        )
+    quarantine.insert(0, _quarantine("interactions", source.interactions, aside))
+    return Ingested(good.select(list(INTERACTIONS)), good_items.drop(ROW), pl.concat(quarantine), notes)
 
 
 def _typed_interactions(table: RawTable) -> pl.DataFrame:
@@ -71,8 +80,25 @@ def _typed_interactions(table: RawTable) -> pl.DataFrame:
     return table.rows.select(*columns, pl.lit(ordered).alias("ordered"))
 
 
-def _typed_items(table: RawTable) -> tuple[pl.DataFrame, list[str]]:
-    """item_id, title and the text columns by name; and a note on columns that are no text."""
+def _typed_items(tables: Sequence[RawTable]) -> tuple[pl.DataFrame, list[str]]:
+    """The rows of all tables with item_id, title and the text columns by name, told apart as `_of_table` does; and
+    notes on columns that are no text."""
+    parts, notes = [], []
+    for number, table in enumerate(tables):
+        part, note = _typed_item_table(table)
+        parts.append(part.with_columns(pl.col(ROW).cast(pl.Int64) + number * _ROWS_OF_A_TABLE))
+        notes += note
+    items = pl.concat(parts, how="diagonal")
+    return items.select(ROW, *ITEMS, *sorted(set(items.columns) - {ROW, *ITEMS})), notes
+
+
+def _of_table(rows: pl.DataFrame, number: int) -> pl.DataFrame:
+    """The rows of one of several tables, with their ROW as it is there."""
+    own = rows.filter(pl.col(ROW) // _ROWS_OF_A_TABLE == number)
+    return own.with_columns(pl.col(ROW) % _ROWS_OF_A_TABLE)
+
+
+def _typed_item_table(table: RawTable) -> tuple[pl.DataFrame, list[str]]:
     texts = sorted({*table.unmapped(), *table.columns})
     reserved = sorted(set(texts) & (set(CATALOGUE) - set(ITEMS)))
     if reserved:
@@ -97,7 +123,7 @@ def _typed_items(table: RawTable) -> tuple[pl.DataFrame, list[str]]:
     return frame.select(ROW, *ITEMS, pl.exclude(ROW, *ITEMS)), [note] if left_out else []
 
 
-def _check_conflicts(table: RawTable, items: pl.DataFrame) -> None:
+def _check_conflicts(tables: Sequence[RawTable], items: pl.DataFrame) -> None:
     """An item that is described in two ways: which one holds cannot be guessed."""
     usable = items.filter(pl.col("item_id").is_not_null() & pl.col("title").is_not_null())
     contents = usable.unique(pl.exclude(ROW), keep="first", maintain_order=True).sort("item_id", ROW)
@@ -106,28 +132,19 @@ def _check_conflicts(table: RawTable, items: pl.DataFrame) -> None:
         return
     first = conflicting.filter(pl.col("item_id") == conflicting["item_id"][0])
     different = [name for name in first.columns if name != ROW and first[name].n_unique() > 1]
+    (table, row), (other, other_row) = (divmod(place, _ROWS_OF_A_TABLE) for place in first[ROW][:2])
+    elsewhere = "" if table == other else f" of {tables[other].name}"
     raise DataError(
-        f"{table.name}: {conflicting['item_id'].n_unique():,} items stand there more than once with different content "
-        f"(first: item_id {first['item_id'][0]}, rows {first[ROW][0]:,} and {first[ROW][1]:,} differ in "
+        f"{tables[table].name}: {conflicting['item_id'].n_unique():,} items stand there more than once with different "
+        f"content (first: item_id {first['item_id'][0]}, rows {row:,} and {other_row:,}{elsewhere} differ in "
         f"{', '.join(different)}). Keep one row per item."
     )
 
 
-def _check_rows(kind: str, table: RawTable, good: pl.DataFrame, aside: pl.DataFrame, limit: float) -> None:
-    check_share(f"{table.name} ({kind})", aside, len(table.rows), limit)
-    if good.is_empty():
-        raise DataError(f"{table.name} ({kind}): none of {len(table.rows):,} rows can be used. Mend the file.")
-
-
 def _quarantine(kind: str, table: RawTable, aside: pl.DataFrame) -> pl.DataFrame:
+    aside = aside.with_columns(pl.col(ROW).cast(table.rows[ROW].dtype))
     rows = table.rows.filter(pl.col(ROW).is_in(aside[ROW].implode()))
-    records = [_as_json({name: row[name] for name in table.names()}) for row in rows.iter_rows(named=True)]
+    records = [as_json({name: row[name] for name in table.names()}) for row in rows.iter_rows(named=True)]
     found = rows.select(ROW, record=pl.Series(records, dtype=pl.String)).join(aside, on=ROW).sort(ROW)
     named = found.with_columns(table=pl.lit(kind), source=pl.lit(table.name), row=pl.col(ROW).cast(pl.Int64))
     return named.select(list(QUARANTINE))
-
-
-def _as_json(record: dict[str, Any]) -> str:
-    """JSON of a raw row; what JSON cannot express (dates, bytes, NaN) as text."""
-    plain = {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
-    return json.dumps(plain, ensure_ascii=False, default=str)

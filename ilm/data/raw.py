@@ -1,6 +1,9 @@
 """Tables as they came from a source, before any rule: their own column names, and which of them is which of ours."""
 
+import json
+import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -49,3 +52,9 @@ class Source:
     items: RawTable
     notice: str = ""
     """What the user should be told, such as terms of use."""
+
+
+def as_json(record: dict[str, Any]) -> str:
+    """A raw row as JSON, for the quarantine; what JSON cannot express (dates, bytes, NaN) as text."""
+    plain = {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return json.dumps(plain, ensure_ascii=False, default=str)

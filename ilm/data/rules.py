@@ -1,19 +1,25 @@
 """The named rules of ingest: what makes a row unusable. Read the two tables below as the contract with the user.
 
 Rules run from top to bottom, each over the rows that all earlier rules let through; a row is set aside by the first
-rule that it breaks. Unknown items and impossible moments are not here: the gate (`validate`) stops on them.
+rule that it breaks. Unknown items and impossible moments of the source are not here: the gate (`validate`) stops on
+them. For log files, `log_rules` sets impossible moments aside, and unknown items wait (`ilm.data.logs.merged`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import polars as pl
 
 from ilm.data.raw import ROW
-from ilm.errors import DataError
+from ilm.errors import ConfigError, DataError
 
-CONTENT = ["user_id", "item_id", "timestamp", "order", "event_type", "rating", "event_id"]
-"""Order of interactions: by what they say and not by where they stood, so that equal logs give equal tables."""
+CONTENT = ["timestamp", "user_id", "item_id", "order", "event_type", "rating", "event_id"]
+"""Order of interactions, oldest first: by what they say and not by where they stood, so that equal logs give equal
+tables. Nulls come last."""
+
+FUTURE = "timestamp_in_future"
+"""The one rule whose verdict changes with time: such a row enters once its time has come."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,38 @@ INTERACTION_RULES = [
         ~pl.struct("event_id", *_without_event_id).is_first_distinct(),
     ),
 ]
+
+
+def earliest_moment(iso: str) -> datetime:
+    """`validate.earliest` as a moment; without a zone it is UTC.
+
+    Raises:
+        ConfigError: it is no date.
+    """
+    try:
+        moment = datetime.fromisoformat(iso)
+    except ValueError:
+        raise ConfigError(
+            f"params.yaml: validate.earliest is {iso!r}, not an ISO date. Write it as 1990-01-01."
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def log_rules(earliest: datetime, horizon: datetime) -> list[Rule]:
+    """The rules for one file of `data.logs`: those above that look at a row by itself, and what time allows.
+
+    Duplicates, and items that the catalogue does not know, are no damage there: logs overlap, and items come later.
+
+    Args:
+        earliest: an event before it is impossible.
+        horizon: an event after it has not happened yet.
+    """
+    of_a_row = ("user_id_missing", "item_id_missing", "timestamp_unreadable", "rating_not_finite")
+    return [
+        *(rule for rule in INTERACTION_RULES if rule.name in of_a_row),
+        Rule("timestamp_too_early", "timestamp is before validate.earliest", pl.col("timestamp") < earliest),
+        Rule(FUTURE, "timestamp is later than the clock and data.max_clock_skew allow", pl.col("timestamp") > horizon),
+    ]
 
 
 def set_aside(frame: pl.DataFrame, rules: Sequence[Rule]) -> tuple[pl.DataFrame, pl.DataFrame]:

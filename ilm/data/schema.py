@@ -36,7 +36,11 @@ QUARANTINE: Schema = {
     "reason": pl.String,
     "record": pl.String,
 }
-"""`row` is the 1-based data row of `source`; `record` the row as it came, as JSON."""
+"""`table` is interactions, items or logs; `row` the 1-based data row of `source`, null for a file as a whole; `record`
+the row as it came, as JSON, or the line that is no row."""
+
+SOURCE_USERS: Schema = {"user_id": pl.String}
+"""Distinct users of the source, without those of log files."""
 
 USER_IDS: Schema = {"user_index": pl.Int32, "user_id": pl.String}
 ITEM_IDS: Schema = {"item_index": pl.Int32, "item_id": pl.String}

@@ -1,6 +1,7 @@
 """Interactions -> one ordered history per user, cut into train, valid and test. All fitting later sees only `train`."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -82,6 +83,21 @@ def cut(ordered: pl.DataFrame, params: SplitParams) -> pl.Series:
         after = ordered.select(pl.int_range(pl.len()).reverse().over("user_id")).to_series()
         return _name_parts(valid=after == 1, test=after == 0)
     return _by_time(ordered["timestamp"], params)
+
+
+def fitted_until(ordered: pl.DataFrame, part: pl.Series) -> datetime | None:
+    """The moment of the latest train row: what comes after it, no model of this split has learned from.
+
+    Args:
+        ordered: of `in_order`.
+        part: of `cut`, parallel.
+
+    Returns:
+        A UTC time; None where a train row has an order only, so that nobody can tell.
+    """
+    times = ordered["timestamp"].filter(part == "train")
+    latest = times.max()
+    return latest if isinstance(latest, datetime) and not times.null_count() else None
 
 
 def sequences(ordered: pl.DataFrame, part: pl.Series, user_ids: pl.DataFrame, item_ids: pl.DataFrame) -> pl.DataFrame:

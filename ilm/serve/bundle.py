@@ -6,6 +6,7 @@ for people and may be edited.
 
 import shutil
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ilm.errors import ArtifactError
@@ -20,6 +21,8 @@ FACTORS = "cf.safetensors"
 CATALOGUE = "catalogue.parquet"
 USERS = "user_ids.parquet"
 SEQUENCES = "sequences.parquet"
+SPLIT = "split.json"
+"""Until when the model has seen the log; only the gate asks, so a folder may be without."""
 FEATURES = (FACTORS, CATALOGUE, USERS, SEQUENCES)
 
 
@@ -43,8 +46,9 @@ def make_bundle(
     if missing:
         raise ArtifactError(f"cannot bundle a model: {', '.join(missing)} not found. Run `ilm train` or `dvc repro`.")
     out.mkdir(parents=True)
-    for path in sources:
-        shutil.copyfile(path, out / path.name)
+    for path in (*sources, features / SPLIT):
+        if path.exists():
+            shutil.copyfile(path, out / path.name)
     shutil.copytree(model, out / MODEL)
     write_text(out / CARD, model_card(out, metrics or {}, data))
     seal(out)
@@ -75,6 +79,25 @@ def verify(folder: Path) -> None:
         wrong.append(f"{CARD} is missing")
     if wrong:
         raise ArtifactError(f"{folder}: {'; '.join(wrong)}. Restore the folder, or save the model again.")
+
+
+def fitted_until(folder: Path) -> datetime:
+    """The moment (UTC) of the latest interaction that the folder's model has learned from.
+
+    Raises:
+        ArtifactError: the folder does not say.
+    """
+    split = read_json(folder / SPLIT) if (folder / SPLIT).is_file() else {}
+    try:
+        until = datetime.fromisoformat(split["fitted_until"])
+    except (KeyError, TypeError, ValueError):
+        until = None
+    if until is None or until.tzinfo is None:
+        raise ArtifactError(
+            f"{folder / SPLIT}: does not say until when the model has seen the log, so nothing can be called fresh to "
+            "it. The log needs timestamps; train and register the model again with this version."
+        )
+    return until.astimezone(UTC)
 
 
 def _files(folder: Path) -> list[str]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ilm.cf import factors as cf_factors
 from ilm.errors import ArtifactError, LookupFailed
-from ilm.files import read_json, replaced, write_text
+from ilm.files import read_json, replaced, write_json, write_text
 from ilm.model.storage import HISTORY, load_bridge, save_bridge
 from ilm.prompts.attributes import attributes
 from ilm.rank.head import HeadRecommender
@@ -76,6 +76,8 @@ class ItemLanguageModel:
         self._ranker, self._factors, self._tables, self._folder = ranker, factors, dict(tables), folder
         self._card_text = (folder / bundle.CARD).read_text(encoding="utf-8")
         self._training = read_json(folder / bundle.MODEL / HISTORY)
+        split = folder / bundle.SPLIT
+        self._split = read_json(split) if split.exists() else None
         self._attributes = attributes(catalogue)
         known = self._attributes
         self._catalogue = Catalogue(catalogue["item_id"].to_pylist(), known.titles, known.active)
@@ -115,6 +117,8 @@ class ItemLanguageModel:
             cf_factors.save(folder / bundle.FACTORS, self._factors)
             for name, table in self._tables.items():
                 pq.write_table(table, folder / name)
+            if self._split is not None:
+                write_json(folder / bundle.SPLIT, self._split)
             write_text(folder / bundle.CARD, self._card_text)
             bundle.seal(folder)
 

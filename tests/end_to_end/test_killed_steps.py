@@ -27,7 +27,8 @@ def test_killed_step_leaves_nothing_finished_and_a_rerun_gives_the_same(
     project = Path(shutil.copytree(trained, tmp_path / "project", symlinks=True))
     stage = yaml.safe_load((project / "dvc.yaml").read_text())["stages"][step]
     cost = project / f"reports/cost/{step}.json"
-    outputs = [path for path in (*stage["outs"], *stage["metrics"]) if path not in CHANGING and "cost" not in path]
+    listed = [out if isinstance(out, str) else next(iter(out)) for out in (*stage["outs"], *stage["metrics"])]
+    outputs = [path for path in listed if path not in CHANGING and "cost" not in path]
     undisturbed = {path: digest(project / path) for path in outputs}
     shutil.rmtree(project / ".checkpoints", ignore_errors=True)
 

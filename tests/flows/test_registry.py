@@ -12,12 +12,14 @@ import yaml
 from mlflow import MlflowClient
 
 from flows import registry
-from ilm.errors import ArtifactError, ConfigError, LookupFailed
+from flows.promotion import promote_first
+from flows.registry_store import Registry
+from ilm.errors import ArtifactError, LookupFailed
 from ilm.files import digest
 from ilm.serve import item_language_model
 from ilm.serve.item_language_model import Recommendation
 from tasks import paths
-from tests.fake_project import git, run
+from tests.fake_project import git
 
 
 class StandIn:
@@ -46,14 +48,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def client(finished: Path) -> MlflowClient:
-    return registry.Store.open(finished).client
-
-
-def retrain(project: Path, factors: int) -> None:
-    """Another model, by the pipeline itself."""
-    text = (project / "params.yaml").read_text()
-    (project / "params.yaml").write_text(text.replace("factors: 2", f"factors: {factors}"))
-    assert run(project, "-m", "dvc", "repro", "--single-item", "cf").returncode == 0
+    return Registry.open(finished).client
 
 
 def rewrite_metrics(project: Path, change: Any) -> None:
@@ -67,7 +62,7 @@ def test_version_says_where_it_comes_from(finished: Path, client: MlflowClient) 
     lock = yaml.safe_load((finished / "dvc.lock").read_text())["stages"]
     made = {out["path"]: out["md5"] for stage in lock.values() for out in stage["outs"]}
     assert version.tags == {
-        "ilm.bundle_digest": digest(registry._bundle_of("ilm", "1")),
+        "ilm.bundle_digest": digest(registry.version_bundle(finished, "1")),
         "ilm.space_id": "s",
         "ilm.llm": "tiny",
         "ilm.llm_sha256": "0" * 64,
@@ -77,13 +72,17 @@ def test_version_says_where_it_comes_from(finished: Path, client: MlflowClient) 
         "params.sha256": digest(finished / "params.yaml"),
         "data.interactions.md5": made["data/interim/interactions.parquet"],
         "data.items.md5": made["data/interim/items.parquet"],
+        "data.users": "1",
+        "data.items": "2",
+        "data.interactions": "3",
+        "data.split": "leave_one_out",
     }
 
 
-def test_version_carries_dvc_lock_and_params(finished: Path, client: MlflowClient) -> None:
+def test_version_carries_what_the_pipeline_was(finished: Path, client: MlflowClient) -> None:
     registry.register(finished)
-    lineage = registry._bundle_of("ilm", "1").parent / "lineage"
-    for name in ("dvc.lock", "params.yaml"):
+    lineage = registry.version_bundle(finished, "1").parent / "lineage"
+    for name in ("dvc.lock", "dvc.yaml", "params.yaml"):
         assert (lineage / name).read_bytes() == (finished / name).read_bytes()
 
 
@@ -136,84 +135,13 @@ def test_artifact_that_is_not_the_one_in_dvc_lock_refuses(finished: Path, path: 
         registry.register(finished)
 
 
-def test_first_champion_needs_bootstrap(finished: Path, client: MlflowClient) -> None:
-    version = registry.register(finished)
-    with pytest.raises(ArtifactError, match=f"ilm promote {version} --bootstrap"):
-        registry.promote(finished, version)
-    assert registry.alias(client, "ilm", "champion") is None
-    registry.promote(finished, version, bootstrap=True)
-    assert registry.alias(client, "ilm", "champion") == version
-
-
-def test_flow_without_bootstrap_leaves_the_first_version_waiting(finished: Path, client: MlflowClient) -> None:
-    assert registry.promote_first(finished, registry.register(finished), bootstrap=False) is None
-    assert registry.alias(client, "ilm", "challenger") == "1"
-
-
-def test_second_version_waits_as_challenger_until_promoted_by_hand(finished: Path, client: MlflowClient) -> None:
-    registry.promote_first(finished, registry.register(finished), bootstrap=True)
-    retrain(finished, 3)
-    assert registry.promote_first(finished, registry.register(finished), bootstrap=True) == "1"
-    assert aliases(client) == {"champion": "1", "challenger": "2"}
-    registry.promote(finished, "2")
-    assert aliases(client) == {"champion": "2", "previous": "1"}
-
-
-def test_promoting_the_champion_again_changes_nothing(finished: Path, client: MlflowClient) -> None:
-    registry.promote_first(finished, registry.register(finished), bootstrap=True)
-    registry.promote(finished, "1")
-    assert aliases(client) == {"champion": "1"}
-
-
-def test_version_that_does_not_exist_is_a_message(finished: Path) -> None:
-    registry.register(finished)
-    with pytest.raises(ConfigError, match=r"no version 7 \(there are: 1\)"):
-        registry.promote(finished, "7", bootstrap=True)
-
-
-def test_damaged_bundle_is_not_promoted(finished: Path, client: MlflowClient) -> None:
-    version = registry.register(finished)
-    (registry._bundle_of("ilm", version) / "catalogue.parquet").write_text("damaged")
-    with pytest.raises(ArtifactError, match="digest"):
-        registry.promote(finished, version, bootstrap=True)
-    assert aliases(client) == {}
-
-
-@pytest.mark.parametrize("score", [math.nan, math.inf])
-def test_model_with_scores_that_are_no_numbers_is_not_promoted(
-    finished: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, score: float
-) -> None:
-    version = registry.register(finished)
-    monkeypatch.setattr(StandIn, "score", score)
-    with pytest.raises(ArtifactError, match="scores that are no numbers"):
-        registry.promote(finished, version, bootstrap=True)
-    assert aliases(client) == {}
-
-
-def test_model_that_recommends_nothing_is_not_promoted(
-    finished: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    version = registry.register(finished)
-    monkeypatch.setattr(StandIn, "rank", lambda self, **_: [])
-    with pytest.raises(ArtifactError, match="recommends nothing"):
-        registry.promote(finished, version, bootstrap=True)
-    assert aliases(client) == {}
-
-
-def test_registry_that_does_not_keep_the_alias_is_noticed(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    version = registry.register(finished)
-    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", lambda *_: None)
-    with pytest.raises(ArtifactError, match="alias champion was set to 1 and reads None"):
-        registry.promote(finished, version, bootstrap=True)
-
-
 def test_champion_bundle_needs_a_champion(finished: Path) -> None:
     with pytest.raises(ArtifactError, match="no champion yet"):
         registry.champion_bundle(finished)
 
 
 def test_pyfunc_answers_users_and_histories_row_by_row(finished: Path) -> None:
-    registry.promote_first(finished, registry.register(finished), bootstrap=True)
+    promote_first(finished, registry.register(finished), bootstrap=True)
     model = mlflow.pyfunc.load_model("models:/ilm@champion")
     requests = pd.DataFrame({"user_id": ["u", None], "history": [None, ["b", "a"]], "k": [1, 2]})
     answer = model.predict(requests)
@@ -225,10 +153,6 @@ def test_pyfunc_answers_users_and_histories_row_by_row(finished: Path) -> None:
 
 def test_pyfunc_gives_ten_items_unless_told_otherwise(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StandIn, "from_pretrained", classmethod(lambda cls, path: cls(99)))
-    registry.promote_first(finished, registry.register(finished), bootstrap=True)
+    promote_first(finished, registry.register(finished), bootstrap=True)
     model = mlflow.pyfunc.load_model("models:/ilm@champion")
     assert len(model.predict(pd.DataFrame({"user_id": ["u"]}))) == 10
-
-
-def aliases(client: MlflowClient) -> dict[str, str]:
-    return {name: str(version) for name, version in client.get_registered_model("ilm").aliases.items()}

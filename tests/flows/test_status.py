@@ -47,11 +47,12 @@ def test_champion_is_shown_with_its_metrics(
     finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows import registry
+    from flows.promotion import promote_first
     from ilm.serve import item_language_model
     from tests.flows.test_registry import StandIn
 
     monkeypatch.setattr(item_language_model, "ItemLanguageModel", StandIn)
-    registry.promote_first(finished, registry.register(finished), bootstrap=True)
+    promote_first(finished, registry.register(finished), bootstrap=True)
     print_status(finished)
     printed = capsys.readouterr().out
     assert "champion  version 1  HR@5 0.2500  HR@10 0.2500  NDCG@5 0.2500  NDCG@10 0.2500" in printed

@@ -3,20 +3,25 @@
 from pathlib import Path
 
 import pytest
-from small_logs import FakeStep, write_logs
+from small_logs import FakeStep, with_params, write_logs
 
 from ilm.data import schema
-from ilm.errors import DataError
-from ilm.params import Params
+from ilm.data.raw import Source
+from ilm.errors import ConfigError, DataError
+from ilm.files import digest
+from ilm.params import DataParams, Params
 from tasks import ingest, paths
+from tests.log_drops import drop, event
 
 OUTPUTS = (paths.INTERACTIONS, paths.ITEMS, paths.QUARANTINE)
+NO_LOGS = dict.fromkeys(["kept_aside", "log_files", "log_files_read", "log_dates_rewritten", "late"], 0)
 
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     write_logs(tmp_path / "data/raw")
+    (tmp_path / "data/logs").mkdir(exist_ok=True)
     return tmp_path
 
 
@@ -29,7 +34,7 @@ def test_a_folder_of_logs_becomes_three_tables(project: Path) -> None:
     items = schema.read_table(paths.ITEMS, schema.ITEMS, with_text=True)
     assert len(interactions) == 96 and items.columns == ["item_id", "title", "genres"]
     assert schema.read_table(paths.QUARANTINE, schema.QUARANTINE).is_empty()
-    assert step.metrics == {"interactions": 96, "items": 10, "users": 12, "quarantined": 0}
+    assert step.metrics == {"interactions": 96, "items": 10, "users": 12, "quarantined": 0} | NO_LOGS
 
 
 def test_equal_logs_in_another_order_give_equal_bytes(project: Path) -> None:
@@ -53,6 +58,94 @@ def test_quarantined_rows_are_counted_by_rule_on_the_screen(project: Path, capsy
     assert "quarantine: 1 rows of interactions, user_id_missing" in capsys.readouterr().out
 
 
+def test_log_files_join_the_source_and_what_must_wait_waits(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    drop(project / "data/logs", "a.csv", [event("u00", "i1"), event("u00", "new"), event("")])
+    (project / "data/logs/b.csv.part").write_text("half")
+    step = FakeStep(with_params(data={"max_quarantine_fraction": 0.5}))
+
+    ingest.run(step)
+
+    assert len(schema.read_table(paths.INTERACTIONS, schema.INTERACTIONS)) == 97
+    assert schema.read_table(paths.KEPT_ASIDE, schema.INTERACTIONS)["item_id"].to_list() == ["new"]
+    quarantine = schema.read_table(paths.QUARANTINE, schema.QUARANTINE)
+    assert quarantine.select("table", "source", "row", "rule").rows() == [("logs", "a.csv", 3, "user_id_missing")]
+    assert schema.read_table(paths.SOURCE_USERS, schema.SOURCE_USERS).height == 12
+    assert {name: step.metrics[name] for name in NO_LOGS} == {
+        "kept_aside": 1, "log_files": 1, "log_files_read": 1, "log_dates_rewritten": 1, "late": 0,
+    }  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "log file b.csv.part is left for the next run" in printed
+    assert "log files: 1 new with 3 rows, 1 in all" in printed
+
+
+def test_a_waiting_event_enters_when_a_file_of_items_names_its_item(project: Path) -> None:
+    drop(project / "data/logs", "a.csv", [event("u00", "new")])
+    ingest.run(FakeStep())
+    drop(project / "data/logs", "items-may.jsonl", [{"item_id": "new", "title": "New", "year": 2024}])
+
+    ingest.run(FakeStep())
+
+    assert len(schema.read_table(paths.INTERACTIONS, schema.INTERACTIONS)) == 97
+    assert schema.read_table(paths.KEPT_ASIDE, schema.INTERACTIONS).is_empty()
+    items = schema.read_table(paths.ITEMS, schema.ITEMS, with_text=True)
+    assert items.filter(item_id="new").rows() == [("new", "New", None, "2024")]
+
+
+def test_a_file_of_items_that_cannot_be_read_is_set_aside(project: Path) -> None:
+    (project / "data/logs/items.csv").write_text("item_id\ni1\n")
+
+    ingest.run(FakeStep())
+
+    rows = schema.read_table(paths.QUARANTINE, schema.QUARANTINE).select("table", "source", "rule").rows()
+    assert rows == [("logs", "items.csv", "columns_missing")]
+
+
+def test_a_second_run_gives_the_same_bytes_and_reads_no_log_file_again(project: Path) -> None:
+    drop(project / "data/logs", "a.csv", [event("u00", "i1")])
+    ingest.run(FakeStep())
+    before = [digest(path) for path in (*OUTPUTS, paths.KEPT_ASIDE, paths.LOG_STORE)]
+    step = FakeStep()
+
+    ingest.run(step)
+
+    assert [digest(path) for path in (*OUTPUTS, paths.KEPT_ASIDE, paths.LOG_STORE)] == before
+    assert step.metrics["log_files_read"] == 0
+
+
+def test_a_file_that_arrives_meanwhile_is_read_in_the_same_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    true_load = ingest.load
+
+    def load_and_drop(params: DataParams) -> Source:
+        if not (project / "data/logs/late.csv").exists():
+            drop(project / "data/logs", "late.csv", [event("u00", "i1")])
+        return true_load(params)
+
+    monkeypatch.setattr(ingest, "load", load_and_drop)
+
+    ingest.run(FakeStep())
+
+    assert len(schema.read_table(paths.INTERACTIONS, schema.INTERACTIONS)) == 97
+
+
+def test_the_moment_that_counts_as_now_can_be_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drop(project / "data/logs", "a.csv", [event("u00", "i1", f"{year}-01-01") for year in (2021, 2022)])
+    monkeypatch.setenv("ILM_NOW", "2021-06-01")
+
+    ingest.run(FakeStep(with_params(data={"settle_seconds": 0})))
+
+    assert schema.read_table(paths.QUARANTINE, schema.QUARANTINE)["rule"].to_list() == ["timestamp_in_future"]
+    monkeypatch.setenv("ILM_NOW", "tomorrow")
+    with pytest.raises(ConfigError, match="ILM_NOW is 'tomorrow'"):
+        ingest.run(FakeStep())
+
+
+def test_a_logs_folder_that_is_not_there_stops_the_step(project: Path) -> None:
+    (project / "data/logs").rmdir()
+
+    with pytest.raises(DataError, match="data/logs: no such folder"):
+        ingest.run(FakeStep())
+
+
 def test_a_mistake_leaves_no_table_behind(project: Path) -> None:
     (project / "data/raw/items.csv").write_text("item_id\ni1\n")
 
@@ -66,5 +159,5 @@ def test_the_built_in_data_lose_only_what_has_no_title(capsys: pytest.CaptureFix
 
     ingest.run(step)
 
-    assert step.metrics == {"interactions": 99_997, "items": 9_061, "users": 671, "quarantined": 12}
+    assert step.metrics == {"interactions": 99_997, "items": 9_061, "users": 671, "quarantined": 12} | NO_LOGS
     assert "research only" in capsys.readouterr().out

@@ -57,6 +57,7 @@ def built_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("built_in")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        (folder / "data/logs").mkdir(parents=True)
         for step in (ingest, split, pairs):
             step.run(FakeStep(Params()))
     return folder

@@ -8,9 +8,10 @@ from small_logs import HISTORY, ITEMS, USERS, FakeStep, with_params, write_logs
 
 from ilm.data import schema
 from ilm.errors import ArtifactError, DataError
+from ilm.files import read_json
 from tasks import ingest, paths, split
 
-OUTPUTS = (paths.USER_IDS, paths.ITEM_IDS, paths.CATALOGUE, paths.SEQUENCES)
+OUTPUTS = (paths.USER_IDS, paths.ITEM_IDS, paths.CATALOGUE, paths.SEQUENCES, paths.SPLIT)
 
 
 @pytest.fixture(autouse=True)
@@ -112,3 +113,26 @@ def test_global_time_cuts_at_one_moment_for_all() -> None:
     sequences = schema.read_table(paths.SEQUENCES, schema.SEQUENCES)
     assert sequences.filter(part="test")["user_index"].unique().to_list() == [10, 11]
     assert sequences.filter(user_index=0)["part"].unique().to_list() == ["train"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "last"),
+    [("global_time", "2020-09-13T21:30:40+00:00"), ("leave_one_out", "2020-09-13T23:31:40+00:00")],
+)
+def test_the_moment_of_the_last_train_row_is_written_down(strategy: str, last: str) -> None:
+    """Row 77 of 96 by time is user 9's fifth; with leave_one_out it is the last user's sixth of eight."""
+    split.run(FakeStep(with_params(split={"strategy": strategy})))
+
+    assert read_json(paths.SPLIT) == {"strategy": strategy, "fitted_until": last}
+
+
+def test_a_log_with_an_order_only_has_no_such_moment() -> None:
+    log = schema.read_table(paths.INTERACTIONS, schema.INTERACTIONS).sort("timestamp")
+    ordered = log.with_row_index("place").with_columns(order=pl.col("place").cast(pl.Int64), timestamp=None)
+    schema.write_table(
+        ordered.select(pl.col(name).cast(kind) for name, kind in schema.INTERACTIONS.items()), paths.INTERACTIONS
+    )
+
+    split.run(FakeStep())
+
+    assert read_json(paths.SPLIT)["fitted_until"] is None

@@ -5,11 +5,16 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from small_logs import FakeStep, with_params, write_logs
+from small_logs import PARAMS, FakeStep, with_params, write_logs
 
 from ilm.data import schema
+from ilm.data.logs.batch import read_accepted
 from ilm.errors import ArtifactError, DataError
+from ilm.params import Params
 from tasks import ingest, paths, validate
+from tests.log_drops import drop, event
+
+LOGS = Path("data/logs")
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +54,59 @@ def test_a_damaged_input_stops_before_any_result() -> None:
     with pytest.raises(ArtifactError, match="damaged"):
         validate.run(FakeStep())
     assert not paths.VALIDATION.exists()
+
+
+def test_a_batch_that_is_let_through_is_the_measure_of_the_next_one() -> None:
+    limits = with_params(validate={"min_batch_rows": 1, "warnings": ["batch.known_users"]})
+    drop(LOGS, "a.csv", [event("u00", "i1", event_type="view"), event("u01", "i2", event_type="view")])
+    run(limits)
+    assert read_accepted(paths.ACCEPTED).table_rows == 98
+    drop(LOGS, "b.csv", [event("u03", "i1", event_type="buy")])
+
+    with pytest.raises(
+        DataError, match=r"new log files: expected event types at a distance of at most 0\.3 .*; found 1"
+    ):
+        run(limits)
+    assert len(read_accepted(paths.ACCEPTED).batches) == 1, "what was refused is no measure"
+    assert not paths.VALIDATION.exists()
+
+    (LOGS / "b.csv").unlink()
+    run(limits)
+    drop(LOGS, "c.csv", [event("u03", "i1", event_type="view")])
+    run(limits)
+    assert [batch.rows for batch in read_accepted(paths.ACCEPTED).batches] == [2, 1]
+
+
+def test_a_warning_is_printed_and_the_result_stays_the_same_when_judged_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (LOGS / "a.csv").touch()
+    step = run(PARAMS)
+    printed = capsys.readouterr().out
+    assert "validate  warning: new log files: expected no file" in printed and "a.csv" in printed
+    assert (step.metrics["expectations_failed"], step.metrics["expectations_warned"]) == (0, 1)
+    before = [path.read_bytes() for path in (paths.VALIDATION, paths.VALIDATION_PAGE, paths.ACCEPTED)]
+
+    validate.run(FakeStep())
+
+    assert [path.read_bytes() for path in (paths.VALIDATION, paths.VALIDATION_PAGE, paths.ACCEPTED)] == before
+
+
+def test_log_files_that_vanish_and_take_much_along_stop_the_run() -> None:
+    drop(LOGS, "a.csv", [event("u00", "i1", f"2021-01-01T00:{minute:02}:00") for minute in range(20)])
+    run(PARAMS)
+    (LOGS / "a.csv").unlink()
+
+    with pytest.raises(DataError, match=r"at least 90% of the rows of the last accepted table .*; found 96"):
+        run(PARAMS)
+
+
+def run(params: Params) -> FakeStep:
+    """Both steps; gives the second."""
+    ingest.run(FakeStep(params))
+    step = FakeStep(params)
+    validate.run(step)
+    return step
 
 
 def test_an_interaction_with_an_unknown_item_stops_here() -> None:

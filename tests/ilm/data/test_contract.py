@@ -145,8 +145,8 @@ def test_the_summary_has_every_outcome() -> None:
     assert summary(outcomes) == {
         "passed": False,
         "expectations": [
-            {"table": "items", "expected": "a title", "observed": "none", "passed": False},
-            {"table": "items", "expected": "rows", "observed": "3", "passed": True},
+            {"table": "items", "expected": "a title", "observed": "none", "passed": False, "severity": "error"},
+            {"table": "items", "expected": "rows", "observed": "3", "passed": True, "severity": "error"},
         ],
     }
 

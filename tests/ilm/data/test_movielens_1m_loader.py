@@ -34,7 +34,7 @@ def ingested(place: Path) -> Ingested:
 
 
 def test_ratings_have_users_movies_stars_and_moments(folder: Path) -> None:
-    rows = ingested(folder).interactions
+    rows = ingested(folder).interactions.sort("user_id", "item_id")
     assert rows.select("user_id", "item_id", "rating").rows() == [("1", "10", 5.0), ("1", "20", 3.0), ("2", "10", 4.0)]
     assert rows["timestamp"].dt.epoch("s").to_list() == [978300760, 978302109, 978301968]
 

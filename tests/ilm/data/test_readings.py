@@ -39,6 +39,16 @@ def test_text_ids_that_only_sometimes_end_in_point_zero_are_left_alone() -> None
     assert read_ids(pl.Series(["1.0", "v1.0"]), "f").to_list() == ["1.0", "v1.0"]
 
 
+@pytest.mark.parametrize("form", ["2015-01-31T10:11:12", "2015-01-31 10:11:12", "2015-01-31T10:11:12Z"])
+def test_a_column_all_of_one_common_form_reads_as_it_does_among_others(form: str) -> None:
+    values = [form, form.replace("01-31", "02-30"), form.replace("10:11", "24:11"), form.replace("11:12", "11:60")]
+
+    alone = read_timestamps(pl.Series([*values, None]), "f").to_list()
+
+    assert alone == read_timestamps(pl.Series([*values, None, "2015-01-31"]), "f").to_list()[:-1]
+    assert alone[0] == MOMENT
+
+
 @pytest.mark.parametrize("values", [[1.5], [True], [[1]], [date(2020, 1, 1)], [b"x"], [2.0**60]])
 def test_types_that_cannot_be_ids_are_refused(values: list[object]) -> None:
     with pytest.raises(DataError, match=r"interactions\.csv, column user: ids must be text or whole numbers"):

@@ -1,6 +1,7 @@
 """The folder of a model: whole, unchanged and nothing else in it, or refused with one message."""
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from ilm import ItemLanguageModel
 from ilm.errors import ArtifactError
 from ilm.files import read_json, write_json
+from ilm.serve.bundle import fitted_until, seal
 
 FILES = [
     "model/model.safetensors", "model/config.json", "model/history.json", "cf.safetensors", "catalogue.parquet",
@@ -71,8 +73,6 @@ def test_a_folder_without_a_model_is_a_message(tmp_path: Path) -> None:
 def test_files_of_different_catalogues_are_refused(folder: Path) -> None:
     import pyarrow.parquet as pq
 
-    from ilm.serve.bundle import seal
-
     catalogue = folder / "catalogue.parquet"
     pq.write_table(pq.read_table(catalogue).slice(0, 3), catalogue)
     seal(folder)
@@ -81,8 +81,6 @@ def test_files_of_different_catalogues_are_refused(folder: Path) -> None:
 
 
 def test_a_language_model_that_is_another_is_refused(folder: Path) -> None:
-    from ilm.serve.bundle import seal
-
     config = read_json(folder / "model/config.json")
     write_json(folder / "model/config.json", config | {"language_model_sha256": "f" * 64})
     seal(folder)
@@ -101,3 +99,23 @@ def test_the_card_says_what_the_model_is_and_may_be_edited(folder: Path) -> None
     again = folder.parent / "again"
     ItemLanguageModel.from_pretrained(folder).save_pretrained(again)
     assert (again / "README.md").read_text() == "Ours."
+
+
+def test_the_moment_until_which_the_model_has_seen_the_log_is_handed_on(folder: Path) -> None:
+    write_json(folder / "split.json", {"strategy": "global_time", "fitted_until": "2016-10-16T19:57:24+02:00"})
+    seal(folder)
+    again = folder.parent / "again"
+    ItemLanguageModel.from_pretrained(folder).save_pretrained(again)
+    assert fitted_until(again) == datetime(2016, 10, 16, 17, 57, 24, tzinfo=UTC)
+    assert (again / "split.json").read_bytes() == (folder / "split.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "split",
+    [None, [], {}, {"fitted_until": None}, {"fitted_until": "yesterday"}, {"fitted_until": "2016-10-16T19:57:24"}],
+)
+def test_a_folder_that_does_not_say_so_is_refused_to_who_asks(folder: Path, split: object) -> None:
+    if split is not None:
+        write_json(folder / "split.json", split)
+    with pytest.raises(ArtifactError, match="does not say until when"):
+        fitted_until(folder)

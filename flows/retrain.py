@@ -1,0 +1,162 @@
+"""One retrain: lease, worktree, fresh data, the stages, register, gate, promote or not, clean up.
+
+Plain functions: `ilm retrain` needs no server. flows/retrain_flow.py is the same as a Prefect flow, one task per stage.
+Whatever stops it, the next call cleans up and goes on: finished stages are in DVC's cache, trainings have checkpoints.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from uuid import uuid4
+
+from flows import stages, worktree
+from flows.lease import STATE, Lease, LeaseLost, wait_for
+from flows.retrain_inputs import Generation, bring_in
+from flows.worktree import Worktree
+from ilm.errors import IlmError
+from ilm.files import write_json
+from ilm.params import load_params
+from tasks.environment import use_project
+from tasks.paths import INTERACTIONS
+
+RUNS = STATE / "runs"
+"""A folder per run: run.json, and the gate's record."""
+DATA_STEPS = ("ingest", "validate")
+"""After these it is known how much is new."""
+TOO_LITTLE = "too_little"
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """How a retrain ended."""
+
+    run: str
+    outcome: str
+    """TOO_LITTLE fresh data; or the gate's decision: promote, refuse, underpowered, error."""
+    reasons: tuple[str, ...]
+    new_interactions: int
+    commit: str | None = None
+    """Behind `refs/ilm/runs/<run>`: what was run, with the dvc.lock of what it made."""
+    version: str | None = None
+    """Registered model version."""
+    champion: str | None = None
+    """Version that serves now."""
+
+
+def retrain(
+    home: Path, wait_minutes: float = 0.0, run_step: Callable[[str, Path], object] = stages.run_stage
+) -> Retrained:
+    """Retrain the last commit of the project on the data as they are now; its files are not touched.
+
+    Args:
+        home: the project's root folder.
+        wait_minutes: how long to wait for another retrain to end.
+        run_step: brings one stage up to date, given its name and the project in the worktree.
+
+    Raises:
+        LeaseHeld: another retrain is under way, and did not end in time.
+        LeaseLost: this process was frozen for so long that another took over.
+        IlmError: a step failed, or something else is wrong that the user can mend.
+    """
+    home = home.resolve()
+    use_project(home)
+    seconds = load_params(home / "params.yaml").retrain.lease_seconds
+    with _interrupted_by_sigterm():
+        lease = wait_for(home, "ilm retrain", seconds, wait_minutes * 60)
+        try:
+            with lease.kept():
+                for run in worktree.sweep(home):
+                    print(f"retrain  removed the worktree of {run}, which was cut short", flush=True)
+                return _run(home, lease, run_step)
+        except BaseException as error:
+            if lease.lost and not isinstance(error, LeaseLost):
+                raise LeaseLost("this run lost its lease and has stopped. Run `ilm retrain` again.") from error
+            if isinstance(error, OSError):
+                raise IlmError(f"retrain: {error}. Make room on the disk, or give access; then run again.") from error
+            raise
+
+
+def new_run() -> str:
+    """Name for a run: the time (UTC) for people, and what makes it unique."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid4().hex[:6]}"
+
+
+def _run(home: Path, lease: Lease, run_step: Callable[[str, Path], object]) -> Retrained:
+    run, started = new_run(), time.time()
+    os.environ["ILM_EXECUTION"] = run  # the MLflow parent run of all its steps
+    changed = worktree.changed_files(home)
+    if changed:
+        print(f"retrain  the last commit is run, without what has changed since in {', '.join(changed)}", flush=True)
+    try:
+        done = _chain(worktree.make(home, run), lease, run_step)
+    finally:
+        try:
+            worktree.remove(home, run)
+        except (OSError, IlmError) as error:
+            print(f"warning: retrain: {error} The next run cleans up.", flush=True)
+    write_json(home / RUNS / run / "run.json", asdict(done) | {"started": started, "seconds": time.time() - started})
+    for reason in (f"{run}: {done.outcome}", *done.reasons):
+        print(f"retrain  {reason}", flush=True)
+    return done
+
+
+def _chain(tree: Worktree, lease: Lease, run_step: Callable[[str, Path], object]) -> Retrained:
+    from flows import registry
+    from flows.challenge import challenge
+    from tasks.tracking import Store
+
+    Store.open(tree.home)  # made here, its experiment keeps artifacts in the project; a step would say the worktree
+    before = bring_in(tree)
+    data_steps = [name for name in stages.STEPS if name in DATA_STEPS]
+    for name in data_steps:
+        lease.renew()
+        run_step(name, tree.project)
+    new = new_interactions(tree.project, before)
+    least = load_params(tree.project / "params.yaml").retrain.min_new_interactions
+    if abs(new) < least:
+        why = f"{new:,} interactions more than at the last run; retrain.min_new_interactions asks for {least:,}."
+        return Retrained(tree.run, TOO_LITTLE, (why,), new)
+    for name in (name for name in stages.STEPS if name not in data_steps):
+        lease.renew()
+        run_step(name, tree.project)
+
+    lease.renew()
+    commit = tree.keep_lock(f"ilm retrain {tree.run}")
+    version = registry.register(tree.project)
+    lease.renew()
+    outcome, reasons, champion = challenge(tree, version, commit, tree.home / RUNS / tree.run / "gate", lease.renew)
+    if outcome != "error":  # else the next run must judge it again, though nothing is fresh then
+        tree.make_latest(commit)
+    return Retrained(tree.run, outcome, reasons, new, commit, version, champion)
+
+
+def new_interactions(project: Path, before: Generation) -> int:
+    """How many interactions there are more than in the generation before; all, if that is not known."""
+    import pyarrow.parquet as pq
+
+    earlier = before.file(INTERACTIONS)
+    old = int(pq.ParquetFile(earlier).metadata.num_rows) if earlier else 0
+    return int(pq.ParquetFile(project / INTERACTIONS).metadata.num_rows) - old
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM unwind the stack, as Ctrl-C does, unless somebody else (Prefect) sees to it."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
