@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from flows.registry_inputs import inputs_of
 from flows.registry_store import Registry
 from flows.retrain_inputs import share_cache
 from flows.stages import stage_environment
@@ -25,7 +26,7 @@ from flows.version import INPUTS, LINEAGE, PIPELINE
 from flows.worktree import Worktree
 from ilm.errors import ArtifactError, ConfigError
 from ilm.files import replaced, write_text
-from tasks.lineage import CODE
+from tasks.lineage import dvc_md5
 
 
 @dataclass(frozen=True)
@@ -89,13 +90,13 @@ def _lay(lineage: Path, there: Path) -> None:
 
 
 def _without_content(there: Path) -> list[str]:
-    """Inputs of the pipeline that neither the cache nor git has kept."""
-    stages = _stages(there)
-    made = {out["path"] for stage in stages for out in stage.get("outs", [])}
-    read = {dep["path"] for stage in stages for dep in stage.get("deps", [])} - made
-    data = sorted(path for path in read if not path.startswith(CODE))
-    lost = [path for path in data if not (there / path).exists() and not (there / f"{path}.dvc").exists()]
-    return [f"no {path}: it was not kept when the version was registered" for path in lost]
+    """Inputs of the pipeline that neither the cache nor git has kept as they were."""
+    lost = []
+    for path, md5 in inputs_of(there).items():
+        found = there / path
+        if not (there / f"{path}.dvc").exists() and not (found.exists() and dvc_md5(found) == md5):
+            lost.append(path)
+    return [f"{path} is not as it was: it was not kept when the version was registered" for path in lost]
 
 
 def _files(project: Path, there: Path) -> None:

@@ -58,15 +58,6 @@ def champion_bundle(project: Path) -> Path:
     return bundle_of(registry, version)
 
 
-def version_bundle(project: Path, version: str) -> Path:
-    """Folder of a version's bundle.
-
-    Raises:
-        ArtifactError: its files are gone.
-    """
-    return bundle_of(Registry.open(project), version)
-
-
 def bundle_of(registry: Registry, version: str) -> Path:
     """Folder of a version's bundle: where it lies, or a copy if the registry keeps its files elsewhere.
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import yaml
 
 from ilm.files import write_text
-from ilm.params import load_params
-from tasks.lineage import read_stage
+from tasks.lineage import CODE
 
 
 def keep_inputs(project: Path, folder: Path) -> Path:
@@ -21,7 +20,8 @@ def keep_inputs(project: Path, folder: Path) -> Path:
     An input that is no longer as the steps have read it, or lies outside the project, is not kept; that is said.
     """
     folder.mkdir()
-    for path, md5 in _inputs(project).items():
+    for name, md5 in inputs_of(project).items():
+        path = Path(name)
         if path.is_absolute() or ".." in path.parts:
             print(f"register  {path} lies outside the project: it is not kept for `ilm checkout`", flush=True)
         elif (found := _cache(project, path, md5)) != md5:
@@ -32,14 +32,12 @@ def keep_inputs(project: Path, folder: Path) -> Path:
     return folder
 
 
-def _inputs(project: Path) -> dict[Path, str]:
-    """Path -> md5, as in dvc.lock, of the data that no stage makes."""
-    params, graph = load_params(project / "params.yaml"), project / "dvc.yaml"
-    stages = yaml.safe_load((project / "dvc.lock").read_text(encoding="utf-8"))["stages"]
-    made = {out["path"] for stage in stages.values() for out in stage.get("outs", [])}
-    read = {path for name in stages for path in read_stage(name, params, graph).inputs}
-    locked = {dep["path"]: dep["md5"] for stage in stages.values() for dep in stage.get("deps", [])}
-    return {path: locked[str(path)] for path in sorted(read) if str(path) in locked and str(path) not in made}
+def inputs_of(project: Path) -> dict[str, str]:
+    """Path -> md5 of the data that no stage makes, as dvc.lock has them."""
+    stages = yaml.safe_load((project / "dvc.lock").read_text(encoding="utf-8"))["stages"].values()
+    made = {out["path"] for stage in stages for out in stage.get("outs", [])}
+    read = {dep["path"]: dep["md5"] for stage in stages for dep in stage.get("deps", [])}
+    return {path: md5 for path, md5 in sorted(read.items()) if path not in made and not path.startswith(CODE)}
 
 
 def _cache(project: Path, path: Path, md5: str) -> str | None:

@@ -33,7 +33,8 @@ def champion_line(version: str, champion: str | None) -> str:
     if champion is None:
         return f"champion  none yet; to make version {version} the first one: ilm promote {version} --bootstrap"
     if champion != version:
-        return f"champion  still version {champion}; version {version} waits as challenger: ilm promote {version}"
+        waits = f"version {version} waits as challenger"
+        return f"champion  still version {champion}; {waits}: ilm promote {version} --because TEXT"
     return f"champion  version {version}"
 
 

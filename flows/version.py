@@ -74,7 +74,7 @@ def version_tags(project: Path, bundle: Path) -> dict[str, str]:
         "params.sha256": digest(project / "params.yaml"),
         "data.interactions.md5": made[str(paths.INTERACTIONS)],
         "data.items.md5": made[str(paths.ITEMS)],
-        **{f"data.{name}": str(value) for name, value in read_json(project / paths.METRICS)["data"].items()},
+        **{f"data.{name}": str(value) for name, value in read_json(project / paths.METRICS).get("data", {}).items()},
     } | origin(project)
 
 

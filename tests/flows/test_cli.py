@@ -62,6 +62,9 @@ def test_both_ways_to_write_a_history_reach_the_recommender(
         ["recommend", "--user", "1", "-k", "0"],
         ["recommend", "--user", "1", "-k", "ten"],
         ["promote"],
+        ["compare", "1"],
+        ["checkout", "1"],
+        ["rollback", "1"],
         ["dance"],
     ],
 )
@@ -97,7 +100,9 @@ def test_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         cli.main()
 
 
-@pytest.mark.parametrize("command", ["train", "recommend", "status", "doctor", "promote"])
+@pytest.mark.parametrize(
+    "command", ["train", "recommend", "status", "doctor", "promote", "rollback", "history", "compare", "checkout"]
+)
 def test_every_command_explains_itself(command: str) -> None:
     done = run(ROOT, "-m", "flows.cli", command, "--help")
     assert done.returncode == 0

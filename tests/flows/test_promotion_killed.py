@@ -22,7 +22,7 @@ PROMOTION = (
 )  # fmt: skip
 MOVED = 5
 """From this write on the champion is the new one."""
-REPAIR = 8
+REPAIR = 6
 """No repair writes more often than that."""
 
 
@@ -59,26 +59,17 @@ def test_next_command_finishes_or_undoes_a_killed_promotion(
     assert_consistent(home, serving)
 
 
-@pytest.mark.parametrize("again", range(1, REPAIR + 1))
-@pytest.mark.parametrize("after", [4, 7])
+@pytest.mark.parametrize("again", range(1, REPAIR + 2))
+@pytest.mark.parametrize("after", [4, 5, 7])
 def test_repair_that_is_killed_is_repaired(
     home: Path, serving: Registry, killer: Killer, after: int, again: int
 ) -> None:
     assert killer.kill(after, lambda: promote(home, "3", expected_champion="2", because="It is new."))
     killed = killer.kill(again, lambda: history(home))
-    assert killed or len(killer.written) < again
+    assert not (killed and again > REPAIR)
     history(home)
     assert serving.serving() == (Serving("2", "1") if after < MOVED else Serving("3", "2"))
     assert_consistent(home, serving)
-
-
-def test_no_repair_writes_more_often_than_was_tried(home: Path, serving: Registry, killer: Killer) -> None:
-    for after in range(1, len(PROMOTION) + 1):
-        version, champion = ("3", "2") if serving.serving().champion == "2" else ("2", "3")
-        assert killer.kill(after, lambda: promote(home, version, expected_champion=champion, because="x"))  # noqa: B023
-        killer.written = []
-        history(home)
-        assert len(killer.written) <= REPAIR
 
 
 @pytest.mark.parametrize("after", range(1, len(PROMOTION) + 1))

@@ -62,7 +62,7 @@ def test_version_says_where_it_comes_from(finished: Path, client: MlflowClient) 
     lock = yaml.safe_load((finished / "dvc.lock").read_text())["stages"]
     made = {out["path"]: out["md5"] for stage in lock.values() for out in stage["outs"]}
     assert version.tags == {
-        "ilm.bundle_digest": digest(registry.version_bundle(finished, "1")),
+        "ilm.bundle_digest": digest(registry.bundle_of(Registry.open(finished), "1")),
         "ilm.space_id": "s",
         "ilm.llm": "tiny",
         "ilm.llm_sha256": "0" * 64,
@@ -81,7 +81,7 @@ def test_version_says_where_it_comes_from(finished: Path, client: MlflowClient) 
 
 def test_version_carries_what_the_pipeline_was(finished: Path, client: MlflowClient) -> None:
     registry.register(finished)
-    lineage = registry.version_bundle(finished, "1").parent / "lineage"
+    lineage = registry.bundle_of(Registry.open(finished), "1").parent / "lineage"
     for name in ("dvc.lock", "dvc.yaml", "params.yaml"):
         assert (lineage / name).read_bytes() == (finished / name).read_bytes()
 

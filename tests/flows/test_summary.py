@@ -15,7 +15,7 @@ def test_table_ends_with_the_ilm_and_shows_the_filtered_ranking(
 
 @pytest.mark.parametrize(
     ("champion", "words"),
-    [("2", "champion  version 2"), ("1", "ilm promote 2"), (None, "ilm promote 2 --bootstrap")],
+    [("2", "champion  version 2"), ("1", "ilm promote 2 --because TEXT"), (None, "ilm promote 2 --bootstrap")],
 )
 def test_who_serves_and_what_to_do_about_it(champion: str | None, words: str) -> None:
     assert words in champion_line("2", champion)

@@ -74,9 +74,27 @@ def _parquet(path: Path, columns: list[str]) -> Iterator[text_blocks.Rows]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(BLOCK_ROWS, columns=columns):
-            frame: Any = pl.from_arrow(pyarrow.Table.from_batches([batch]))
+        sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+        frames: Iterator[Any]
+        if max(sizes, default=0) <= BLOCK_ROWS:
+            whole = pl.scan_parquet(path, glob=False).select(columns)
+            frames = (whole.slice(start, rows).collect() for start, rows in _whole_groups(sizes))
+        else:  # polars reads at least one row group at once, which may not fit into memory
+            batches = file.iter_batches(BLOCK_ROWS, columns=columns)
+            frames = (pl.from_arrow(pyarrow.Table.from_batches([batch])) for batch in batches)
+        for frame in frames:
             yield frame.select(columns).with_row_index(ROW, offset=1), text_blocks.no_lines(), len(frame)
+
+
+def _whole_groups(sizes: list[int]) -> Iterator[tuple[int, int]]:
+    """First row and number of rows of blocks of neighbouring row groups, at most BLOCK_ROWS each."""
+    start = rows = 0
+    for size in sizes:
+        if rows + size > BLOCK_ROWS:
+            yield start, rows
+            start, rows = start + rows, 0
+        rows += size
+    yield start, rows
 
 
 @contextmanager
@@ -90,7 +108,7 @@ def _said(path: Path) -> Iterator[None]:
         raise Rejected("file_cut_off", "the gzip file ends in the middle. Copy it again") from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise Rejected("file_damaged", f"not a whole gzip file ({error}). Copy it again") from None
-    except (pyarrow.ArrowException, pl.exceptions.PolarsError) as error:
+    except (pyarrow.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = str(error).strip().split("\n")[0]
         raise Rejected("file_damaged", f"damaged or cut off ({reason}). Export or copy it again") from None
     except OSError as error:

@@ -147,7 +147,9 @@ def commit(store: Store, made: Path) -> None:
 def write_partition(rows: pl.DataFrame, day: date, folder: Path) -> Partition:
     """Write the rows of a date into a temporary folder, named after the content; equal rows give equal bytes."""
     temporary = folder / f"{day.isoformat()}.parquet"
-    rows.write_parquet(temporary, compression="zstd", statistics=True, row_group_size=1 << 20)
+    rows.write_parquet(
+        temporary, compression="lz4", statistics=False, row_group_size=1 << 20
+    )  # read often, always whole
     partition = Partition(rows=len(rows), event_ids=rows["event_id"].count(), sha256=digest(temporary))
     temporary.replace(Store(folder, Manifest()).event_path(day, partition))
     return partition

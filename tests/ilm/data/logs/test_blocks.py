@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ilm.data.folder import read_whole
-from ilm.data.logs import text_blocks
+from ilm.data.logs import blocks, text_blocks
 from ilm.data.logs.blocks import column_names, read_blocks
 from ilm.data.logs.files import Rejected
 from ilm.data.raw import ROW
@@ -22,9 +22,9 @@ ROWS = [{"user_id": f"u{n}", "item_id": f"i{n}", "timestamp": str(1_700_000_000 
 
 def read(path: Path, columns: list[str] = COLUMNS) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
     """Rows, and unreadable lines, of all blocks."""
-    blocks = list(read_blocks(path, columns))
-    return [row for block in blocks for row in block.rows.rows()], [
-        line for block in blocks for line in block.unreadable.rows()
+    found = list(read_blocks(path, columns))
+    return [row for block in found for row in block.rows.rows()], [
+        line for block in found for line in block.unreadable.rows()
     ]
 
 
@@ -39,6 +39,15 @@ def test_every_form_gives_its_rows_numbered_from_one(tmp_path: Path, block_bytes
 
     assert column_names(path) == [*COLUMNS, "rest"]
     assert read(path) == ([(n + 1, *(row[c] for c in COLUMNS)) for n, row in enumerate(ROWS)], [])
+
+
+@pytest.mark.parametrize("group", [1, 2, 3, 7])
+def test_row_groups_of_any_size_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: int) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_ROWS", 3)
+    pl.DataFrame(ROWS).write_parquet(tmp_path / "a.parquet", row_group_size=group)
+
+    assert read(tmp_path / "a.parquet")[0] == [(n + 1, *(row[c] for c in COLUMNS)) for n, row in enumerate(ROWS)]
+    assert max(len(block.rows) for block in read_blocks(tmp_path / "a.parquet", COLUMNS)) <= 3
 
 
 def test_windows_line_ends_a_byte_order_mark_and_blank_lines_change_nothing(tmp_path: Path, block_bytes: None) -> None:
