@@ -121,14 +121,14 @@ def _files(project: Path, there: Path) -> None:
             f"not in the cache {cache}, nor in a remote: {shown}. Run `dvc push` where the version was made. DVC said: "
             f"{said}"
         )
+    # The remotes of config.local do not stay with the folder: they may hold passwords, and it may be passed on.
+    (there / ".dvc" / "config.local").unlink()
+    ours = Config(str(project / ".dvc"), validate=False).load_one("repo")
+    _configure(there, ours, without_git, {"cache": {"dir": str(cache)}})
     done = _dvc(there, "checkout")
     if done.returncode != 0:
         raise ArtifactError(f"{there}: DVC cannot check out: {' '.join(done.stderr.split())}. Mend it, run again.")
-    # The remotes of config.local do not go with the folder: they may hold passwords, and it may be passed on.
-    (there / ".dvc" / "config.local").unlink()
     shutil.rmtree(there / ".dvc" / "tmp", ignore_errors=True)
-    ours = Config(str(project / ".dvc"), validate=False).load_one("repo")
-    _configure(there, ours, without_git, {"cache": {"dir": str(cache)}})
 
 
 def _configure(there: Path, *levels: dict[str, Any]) -> None:

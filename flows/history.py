@@ -72,28 +72,18 @@ def reigns(entries: Iterable[Entry], metrics: dict[str, dict[str, float]]) -> li
 
 
 def print_history(project: Path) -> None:
-    """Print the reigns as a table, the present one last."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """Print two lines for each reign, the present one last."""
     found = history(project)
     if not found:
         print("No version has been champion yet. Run `ilm train --bootstrap`.")
         return
-    table = Table()
-    for column in ("from (UTC)", "until", "champion"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("by")
-    table.add_column(METRICS["ndcg_at_10"], justify="right")
-    table.add_column("because")
+    print(f"{'from (UTC)':<18}{'until':<18}{'champion':<10}{METRICS['ndcg_at_10']:>8}  decided by")
     for reign in found:
         value = reign.metrics.get("sequential.filtered.ndcg_at_10")
-        evidence = f" [gate's decision {reign.decision[:12]}]" if reign.decision else ""
-        table.add_row(
-            _minute(reign.since), _minute(reign.until) if reign.until else "now", reign.version or "nobody",
-            f"{reign.action}: {reign.actor}", "-" if value is None else f"{value:.4f}", f"{reign.because}{evidence}",
-        )  # fmt: skip
-    Console(highlight=False, markup=False).print(table)
+        shown = "-" if value is None else f"{value:.4f}"
+        since, until = (moment[:16].replace("T", " ") if moment else "now" for moment in (reign.since, reign.until))
+        print(f"{since:<18}{until:<18}{reign.version or 'nobody':<10}{shown:>8}  {reign.action}: {reign.actor}")
+        print(f"    {reign.because}" + (f" [decision {reign.decision[:12]}]" if reign.decision else ""))
 
 
 def print_json(project: Path) -> None:
@@ -108,7 +98,3 @@ def print_json(project: Path) -> None:
 
 def _champions(entries: Iterable[Entry]) -> set[str]:
     return {entry.after.champion for entry in entries if entry.after.champion is not None}
-
-
-def _minute(moment: str) -> str:
-    return moment[:16].replace("T", " ")

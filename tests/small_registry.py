@@ -39,11 +39,15 @@ def make_registry(home: Path, empty_store: Path, versions: int = 3) -> Registry:
     return registry
 
 
-def copy_registry(made: Path, home: Path) -> Registry:
-    """A copy of such a project, whose runs keep their artifacts in it."""
-    shutil.copytree(made, home)
+def copy_project(made: Path, home: Path) -> Registry:
+    """A copy of a project and its registry, which holds absolute paths everywhere."""
+    shutil.copytree(made, home, symlinks=True)
     with sqlite3.connect(home / "mlflow.db") as database:
-        database.execute("UPDATE runs SET artifact_uri = replace(artifact_uri, ?, ?)", (str(made), str(home)))
+        for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            for _, column, kind, *_ in database.execute(f"PRAGMA table_info({table})").fetchall():
+                if kind.startswith(("VARCHAR", "TEXT")):
+                    change = f"UPDATE {table} SET {column} = replace({column}, ?, ?) WHERE instr({column}, ?)"
+                    database.execute(change, (str(made), str(home), str(made)))
     database.close()
     _artifact_repos_cache.clear()  # by run id: it would lead to the first copy
     return Registry.open(home)

@@ -1,4 +1,3 @@
-import shutil
 from pathlib import Path
 
 import pytest
@@ -6,7 +5,9 @@ import pytest
 from flows import promotion
 from flows.promotion import promote
 from flows.registry_store import Registry
-from tests.small_registry import copy_registry, make_registry
+from ilm.serve import item_language_model
+from tests.flows.test_registry import StandIn
+from tests.small_registry import copy_project, make_registry
 from tests.two_versions import make_two_versions
 
 
@@ -32,14 +33,14 @@ def small_registries(tmp_path_factory: pytest.TempPathFactory, empty_store: Path
 def registered(small_registries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     """Registry of the project tmp_path/home, with versions 1 to 3, which pass for whole, and no champion."""
     monkeypatch.setattr(promotion, "verify", lambda registry, version: None)
-    return copy_registry(small_registries / "registered", tmp_path / "home")
+    return copy_project(small_registries / "registered", tmp_path / "home")
 
 
 @pytest.fixture
 def serving(small_registries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     """The same after two promotions: champion 2, previous 1; 3 waits as challenger."""
     monkeypatch.setattr(promotion, "verify", lambda registry, version: None)
-    return copy_registry(small_registries / "serving", tmp_path / "home")
+    return copy_project(small_registries / "serving", tmp_path / "home")
 
 
 @pytest.fixture(scope="session")
@@ -50,9 +51,8 @@ def two_versions(tmp_path_factory: pytest.TempPathFactory, finished_project: Pat
 
 @pytest.fixture
 def home_of_two(two_versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, to be changed, as the current folder; its registry is the original's: not to be changed."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{two_versions / 'mlflow.db'}")
-    home = tmp_path / "home"
-    shutil.copytree(two_versions, home, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db", "mlartifacts"))
-    monkeypatch.chdir(home)
-    return home
+    """A copy of it as the current folder, with a recommender that stands in for the versions."""
+    monkeypatch.setattr(item_language_model, "ItemLanguageModel", StandIn)
+    copy_project(two_versions, tmp_path / "home")
+    monkeypatch.chdir(tmp_path / "home")
+    return tmp_path / "home"

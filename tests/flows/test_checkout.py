@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from flows.checkout import checkout
+from flows.registry_store import Registry
 from ilm.errors import ArtifactError, ConfigError
 from tasks.lineage import dvc_md5
 from tests.fake_project import git, run
@@ -53,7 +54,7 @@ def test_source_data_come_back_though_git_does_not_know_them_and_they_have_chang
 def test_working_copy_is_not_touched(home_of_two: Path, tmp_path: Path) -> None:
     def state() -> list[str]:
         told = [git(home_of_two, *words.split()) for words in ("status --porcelain", "rev-parse HEAD", "worktree list")]
-        tools = (home_of_two / ".dvc", home_of_two / ".git/index")
+        tools = [home_of_two / name for name in (".dvc", ".git/index", "mlflow.db", ".mlflow.db.lock")]
         files = [file for file in sorted(home_of_two.rglob("*")) if not any(map(file.is_relative_to, tools))]
         return [*told, *(f"{file} {file.stat().st_mtime_ns}" for file in files if file.is_file())]
 
@@ -103,7 +104,9 @@ def test_what_the_cache_lacks_comes_from_the_remote(home_of_two: Path, tmp_path:
 
 def test_password_of_a_remote_does_not_go_with_the_folder(home_of_two: Path, tmp_path: Path) -> None:
     local = home_of_two / ".dvc/config.local"
-    local.write_text("[core]\n    remote = store\n['remote \"store\"']\n    url = /nowhere\n    password = secret\n")
+    local.write_text(
+        "[core]\n    remote = store\n['remote \"store\"']\n    url = s3://nowhere\n    secret_access_key = secret\n"
+    )
     checkout(home_of_two, "1", tmp_path / "there")
     files = [file for file in (tmp_path / "there").rglob("*") if file.is_file()]
     assert files
@@ -111,13 +114,7 @@ def test_password_of_a_remote_does_not_go_with_the_folder(home_of_two: Path, tmp
     assert "secret" in local.read_text()
 
 
-def test_commit_that_this_clone_lacks_is_said_and_the_rest_comes(
-    home_of_two: Path, two_versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from flows.registry_store import Registry
-
-    shutil.copyfile(two_versions / "mlflow.db", tmp_path / "mlflow.db")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+def test_commit_that_this_clone_lacks_is_said_and_the_rest_comes(home_of_two: Path, tmp_path: Path) -> None:
     registry = Registry.open(home_of_two)
     registry.client.set_model_version_tag(registry.name, "1", "git.commit", "0" * 40)
     registry.client.set_model_version_tag(registry.name, "1", "git.dirty", "true")

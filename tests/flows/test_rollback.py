@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from flows import cli, registry
-from flows.promotion import promote, promote_first, rollback
+from flows.promotion import promote, rollback
 from flows.registry_store import Registry, Serving
 from ilm.errors import ArtifactError
 from ilm.serve import item_language_model
-from tests.fake_project import run
 from tests.flows.test_registry import StandIn
 
 
@@ -21,25 +20,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(item_language_model, "ItemLanguageModel", StandIn)
 
 
-def retrain(project: Path, factors: int) -> str:
-    """Another model, by the pipeline itself."""
-    text = (project / "params.yaml").read_text()
-    (project / "params.yaml").write_text(text.replace("factors: 2", f"factors: {factors}"))
-    assert run(project, "-m", "dvc", "repro", "--single-item", "cf").returncode == 0
-    return registry.register(project)
-
-
 def bundle(project: Path, version: str) -> Path:
     return registry.bundle_of(Registry.open(project), version)
-
-
-@pytest.fixture
-def two(finished: Path) -> Path:
-    """Version 1 has served, 2 serves."""
-    promote_first(finished, registry.register(finished), bootstrap=True)
-    assert promote_first(finished, retrain(finished, 3), bootstrap=True) == "1"
-    promote(finished, "2", expected_champion="1", because="It has more factors.")
-    return finished
 
 
 def recommended(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> int:
@@ -57,40 +39,40 @@ def ilm(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
 
 
 def test_one_command_brings_the_old_champion_back_to_its_users(
-    two: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home_of_two: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert recommended(two, monkeypatch, capsys) == 3
+    assert recommended(home_of_two, monkeypatch, capsys) == 3
     ilm(monkeypatch, "rollback", "--because", "It recommends nonsense.")
     assert "version 1 of model 'ilm' is champion again" in capsys.readouterr().out
-    assert recommended(two, monkeypatch, capsys) == 2
+    assert recommended(home_of_two, monkeypatch, capsys) == 2
     ilm(monkeypatch, "history")
     assert "rollback" in capsys.readouterr().out
 
 
 def test_it_works_when_the_champions_files_are_gone(
-    two: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home_of_two: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.rmtree(bundle(two, "2").parents[1])
+    shutil.rmtree(bundle(home_of_two, "2").parents[1])
     for part in ("data", ".dvc", "reports"):
-        shutil.rmtree(two / part)
+        shutil.rmtree(home_of_two / part)
     with pytest.raises(ArtifactError, match="files cannot be had"):
-        registry.champion_bundle(two)
-    rollback(two)
-    assert recommended(two, monkeypatch, capsys) == 2
+        registry.champion_bundle(home_of_two)
+    rollback(home_of_two)
+    assert recommended(home_of_two, monkeypatch, capsys) == 2
 
 
-def test_it_does_not_go_back_to_a_version_that_is_damaged(two: Path) -> None:
-    (bundle(two, "1") / "catalogue.parquet").write_text("damaged")
+def test_it_does_not_go_back_to_a_version_that_is_damaged(home_of_two: Path) -> None:
+    (bundle(home_of_two, "1") / "catalogue.parquet").write_text("damaged")
     with pytest.raises(ArtifactError, match="version 1: its files have digest"):
-        rollback(two)
-    assert Registry.open(two).serving() == Serving("2", "1")
+        rollback(home_of_two)
+    assert Registry.open(home_of_two).serving() == Serving("2", "1")
 
 
-def test_it_does_not_go_back_to_a_version_whose_files_are_gone(two: Path) -> None:
-    shutil.rmtree(bundle(two, "1").parents[1])
+def test_it_does_not_go_back_to_a_version_whose_files_are_gone(home_of_two: Path) -> None:
+    shutil.rmtree(bundle(home_of_two, "1").parents[1])
     with pytest.raises(ArtifactError, match="version 1: its files cannot be had"):
-        rollback(two)
-    assert Registry.open(two).serving() == Serving("2", "1")
+        rollback(home_of_two)
+    assert Registry.open(home_of_two).serving() == Serving("2", "1")
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf])

@@ -8,12 +8,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from ilm.data.logs.ordering import FIRST
 
 RUN_ROWS = 1 << 20
+BATCH_ROWS = 1 << 14
+"""What is read of a run is a whole number of batches."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Spill:
             places = [place for day, place in run.places.items() if first <= day <= last]
             if places:
                 start, rows = places[0][0], sum(rows for _, rows in places)
-                found.append(pl.scan_ipc(run.path).slice(start, rows).collect())
+                found.append(_rows(run.path, start, rows))
         return found
 
     def _set_down_waiting(self) -> None:
@@ -90,7 +93,19 @@ class Spill:
 
 def _written(parts: list[pl.DataFrame], path: Path) -> _Run:
     rows = pl.concat(parts).sort(FIRST)
-    rows.write_ipc(path, record_batch_size=1 << 16)
+    rows.write_ipc(path, record_batch_size=BATCH_ROWS)
     lengths = rows.select(pl.col("timestamp").dt.date().rle()).unnest("timestamp")
     starts = (lengths["len"].cum_sum() - lengths["len"]).to_list()
     return _Run(path, dict(zip(lengths["value"], zip(starts, lengths["len"], strict=True), strict=True)))
+
+
+def _rows(path: Path, start: int, rows: int) -> pl.DataFrame:
+    """Some rows of a run, mapped and not copied."""
+    import pyarrow
+
+    with pyarrow.memory_map(str(path)) as mapped:
+        run = pyarrow.ipc.open_file(mapped)
+        batches = [run.get_batch(n) for n in range(start // BATCH_ROWS, (start + rows - 1) // BATCH_ROWS + 1)]
+        wanted = pyarrow.Table.from_batches(batches).slice(start % BATCH_ROWS, rows)
+        frame: Any = pl.from_arrow(wanted)
+    return frame  # type: ignore[no-any-return]

@@ -40,6 +40,7 @@ def small_sizes():
         patch.setattr(text_blocks, "BLOCK_BYTES", 90)
         patch.setattr(blocks, "BLOCK_ROWS", 2)
         patch.setattr(spill, "RUN_ROWS", 3)
+        patch.setattr(spill, "BATCH_ROWS", 2)
         patch.setattr(update, "CHUNK_ROWS", 2)
         yield
 
