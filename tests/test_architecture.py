@@ -25,6 +25,7 @@ INSIDE_ILM = {
     "baselines": {"cf", "model", "train"},
     "bench": {"baselines", "cf", "data", "eval", "model", "prompts", "rank", "train"},
     "elm": {"cf", "data", "eval", "model", "prompts", "rank", "train"},
+    "report": {"cf", "data", "eval", "model", "prompts", "rank", "train"},
     "serve": {"cf", "data", "model", "prompts", "rank", "train"},
 }
 """What the modules of a folder may import, beside their own folder and BASE."""

@@ -104,14 +104,14 @@ class Bridge(nn.Module):
 
     @torch.no_grad()
     def calibrate_items(self, item_factors: Tensor) -> None:
-        """Start adapter and item table where items differ: centred over the catalogue [n, d], soft tokens at the scale
-        of the word embeddings.
+        """Start adapter and item table where items differ: centred over the catalogue [n, d] (without the items that
+        have no vector), soft tokens at the scale of the word embeddings.
 
         Half of a pretrained Q-Former's output is the same for all items; left in, it drowns what tells them apart.
         """
         if self.adapter.projection is None or self.head.item_projection is None:
             return
-        item_queries = self.encode_all(item_factors)
+        item_queries = self.encode_all(item_factors[item_factors.any(dim=1)])
         _calibrate(self.adapter.projection, self.adapter(item_queries), self.language_model.embedding_scale)
         _calibrate(self.head.item_projection, self.head.item_projection(item_queries.flatten(1)), 1.0)
 

@@ -97,7 +97,7 @@ def test_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
         cli.main()
 
 
-@pytest.mark.parametrize("command", ["train", "recommend", "status", "doctor", "promote"])
+@pytest.mark.parametrize("command", ["train", "recommend", "status", "doctor", "report", "promote"])
 def test_every_command_explains_itself(command: str) -> None:
     done = run(ROOT, "-m", "flows.cli", command, "--help")
     assert done.returncode == 0

@@ -12,7 +12,7 @@ from ilm.errors import ArtifactError
 from ilm.model.encoders import describe
 from ilm.model.storage import BridgeCard
 from ilm.prompts.rendering import render
-from ilm.prompts.templates import SEEN, TASKS
+from ilm.prompts.templates import SEEN, TASKS, UNSEEN
 from ilm.rank.head import HeadRecommender
 from tests.ilm.train.conftest import ITEMS, WIDTH, build_bridge
 from tests.tiny import plain_context, save_language_model
@@ -55,6 +55,17 @@ def test_batched_scores_equal_one_prompt_at_a_time(model, card, factors, task):
             context = plain_context(model.head, table, prompt.prompts.items.tolist(), user_queries[0])
             expected = model.head(states[0, -1], context, table)
             torch.testing.assert_close(torch.from_numpy(row), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_other_templates_are_asked_by_a_copy_and_change_the_scores(model, card, factors, task):
+    recommender = HeadRecommender(model, card, factors)
+    before = recommender.score(task, HISTORIES)
+    unseen = recommender.asking(UNSEEN).score(task, HISTORIES)
+    expected = recommender.score_examples(recommender.prompts.recommendations(task, HISTORIES, UNSEEN))
+    np.testing.assert_array_equal(unseen, expected)
+    assert np.abs(unseen - before).max() > 1e-6
+    np.testing.assert_array_equal(recommender.score(task, HISTORIES), before)
 
 
 def test_straightforward_scores_do_not_depend_on_the_order_of_the_history_but_sequential_ones_do(model, card, factors):

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from ilm.errors import LookupFailed
 from ilm.prompts.attributes import Attributes
+from ilm.prompts.catalogue import Catalogue
 from ilm.prompts.example import USER, Content, Example, Item, Piece, Turn, fill
 from ilm.prompts.item_tasks import facts
 from ilm.prompts.user_tasks import CONTEXTS, LIKED
-from ilm.serve.catalogue import Catalogue
 
 
 def as_example(
