@@ -174,6 +174,8 @@ class FinetuneParams(Section):
     """Tokens of a step, about: decides how many prompts of its task it has, so that steps of all tasks cost alike."""
     mixture: dict[str, NonNegativeFloat] = DEFAULT_MIXTURE
     """Weights of the tasks, as shares of the steps; a task that is not listed has none (docs/decisions/tasks.md)."""
+    wish_prompts: NonNegativeInt = 400
+    """Conversations that the head learns from what a wish in words means; 0: it does not learn that."""
     names: Literal["title", "index"] = "title"
     """What the task `title` answers with: the title; or an index string such as `item_1234`, dealt out at random."""
     gradient_accumulation: PositiveInt = 1

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ilm.prompts.attributes import Attributes
 from ilm.prompts.user_tasks import LEADS, NEIGHBOURS, RATHER, SOMETHING_ELSE, WISH
+from ilm.prompts.wishes import has_value
 
 KINDS = ("value", "decade", "likeness")
 """A value of a list such as genres; a decade; like an item of the history."""
@@ -87,12 +88,6 @@ def draw_wish(
             "second_unseen": NOT_QUITE.format(wish=held_out),
         },
     )
-
-
-def has_value(known: Attributes, value: str) -> NDArray[np.bool_]:
-    """[n_items] whether an item has the value in any of its lists."""
-    columns = known.lists.values()
-    return np.array([any(value in values for values in of_item) for of_item in zip(*columns, strict=True)], np.bool_)
 
 
 def nearest(directions: NDArray[np.float32], item: int, count: int = NEIGHBOURS) -> NDArray[np.bool_]:

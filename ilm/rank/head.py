@@ -57,7 +57,8 @@ class HeadRecommender:
         states = self.model.language_model.hidden_states(embeddings, rendered.prompts.mask)
         head, rows = self.model.head, torch.arange(len(examples))
         context = rendered.context(head, self._table, user_queries, rows, rendered.answer)
-        scores: NDArray[np.float32] = head(states[rows, rendered.answer], context, self._table).numpy()
+        told = torch.tensor([example.chat for example in examples])
+        scores: NDArray[np.float32] = head(states[rows, rendered.answer], context, self._table, told).numpy()
         return scores
 
 

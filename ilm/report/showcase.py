@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from ilm.eval.metrics import MISSED
 from ilm.eval.protocol import Cases, target_ranks
-from ilm.eval.wishes import has_value, nearest
+from ilm.eval.wishes import nearest
 from ilm.prompts.attributes import Attributes
 from ilm.prompts.catalogue import Catalogue
 from ilm.prompts.conversation import reply_text
 from ilm.prompts.user_tasks import LEADS, RATHER, SOMETHING_ELSE, WISH
+from ilm.prompts.wishes import has_value
 from ilm.rank.conversation import answer
 from ilm.rank.head import HeadRecommender
 

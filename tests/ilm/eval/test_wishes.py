@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ilm.eval.conversation import TURNS
-from ilm.eval.wishes import HELD_OUT, KINDS, draw_wish, has_value, nearest
+from ilm.eval.wishes import HELD_OUT, KINDS, draw_wish, nearest
 from ilm.prompts.tasks import TASKS
 from ilm.prompts.user_tasks import LEADS, NEIGHBOURS
+from ilm.prompts.wishes import has_value
 from tests.ilm.prompts.conftest import random_material
 
 seeds = st.integers(0, 2**32 - 1)

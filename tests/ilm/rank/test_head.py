@@ -1,5 +1,6 @@
 """Ranking by the retrieval head: the same numbers as one prompt at a time, and only for vectors of its own space."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from ilm.cf.fold_in import UserFoldIn
 from ilm.errors import ArtifactError
 from ilm.model.encoders import describe
 from ilm.model.storage import BridgeCard
+from ilm.prompts.example import Example, Turn
 from ilm.prompts.rendering import render
 from ilm.prompts.templates import SEEN, TASKS, UNSEEN
 from ilm.rank.head import HeadRecommender
@@ -85,3 +87,13 @@ def test_vectors_of_another_space_are_refused(model, card, factors):
 def test_a_catalogue_of_another_size_is_refused(model, card, factors):
     with pytest.raises(ArtifactError, match="12 items"):
         HeadRecommender(model, card, replace(factors, item_factors=factors.item_factors[:-1]))
+
+
+def test_wishes_are_heard_in_conversations_and_nowhere_else(model, card, factors):
+    hearing = deepcopy(model)
+    recommender = HeadRecommender(hearing, card, factors)
+    chat = [Example((Turn(("I want Comedy.",)),), HISTORIES[0])]
+    ranked, chosen = recommender.score("sequential", HISTORIES), recommender.score_examples(chat)
+    torch.nn.init.normal_(hearing.head.wish_projection.weight)
+    np.testing.assert_array_equal(recommender.score("sequential", HISTORIES), ranked)
+    assert np.abs(recommender.score_examples(chat) - chosen).max() > 0.1
