@@ -13,7 +13,7 @@ from benchmarks.untrained import histories, untrained
 from ilm.model.language_model import LanguageModel
 from ilm.prompts.example import Example, Item, Turn
 from ilm.rank.beams import beam_search
-from ilm.rank.names import title_names
+from ilm.rank.names import name_tokens
 from ilm.rank.prompt_cache import PromptCache
 from ilm.rank.prompting import PromptBuilder, encode_catalogue
 from ilm.rank.trie import Trie, build_trie
@@ -40,7 +40,7 @@ def run(
     """
     model, card, factors = untrained(llm, items, history)
     language_model, titles = model.language_model, made_up_titles(items)
-    names = title_names(language_model, titles)
+    names = name_tokens(language_model, titles)
     trie = build_trie(names, language_model.tokenizer.eos_token_id)
     builder = PromptBuilder(model, card, factors, encode_catalogue(model, card, factors))
     shown = histories(users, items, history)

@@ -37,10 +37,14 @@ class Request:
     command: str = ""
     """As it was typed."""
 
-    @property
-    def name(self) -> str:
+    def data_name(self, params: Params) -> str:
+        """Of the data as they are split: a benchmark that is cut by time is another one than the published."""
+        by_time = params.split.strategy == "global_time" and self.benchmark != OWN
+        return f"{self.benchmark}-global-time" if by_time else self.benchmark
+
+    def name(self, params: Params) -> str:
         """Of the folder of results."""
-        parts = [self.ablation, self.benchmark, None if self.part == "test" else self.part]
+        parts = [self.ablation, self.data_name(params), None if self.part == "test" else self.part]
         return "-".join(part for part in parts if part)
 
 
@@ -71,12 +75,12 @@ def bench(project: Path, request: Request) -> Outcome:
     systems = chosen_systems(request.systems, request.ablation)
     if request.benchmark == OWN:
         _require_trainable(request)
-        params, benchmark = _with_overrides(load_params(project / "params.yaml"), request.overrides), None
+        params, benchmark = with_overrides(load_params(project / "params.yaml"), request.overrides), None
     else:
         benchmark = find_benchmark(request.benchmark)
-        params = _with_overrides(_preset(benchmark, request.data), request.overrides)
-    work = project / WORK / request.benchmark
-    with _alone(work), Record.open(project, request, params) as record:
+        params = with_overrides(_preset(benchmark, request.data), request.overrides)
+    work = project / WORK / request.data_name(params)
+    with alone(work), Record.open(project, request, params) as record:
         steps, features = _features(project, work, benchmark, params)
         trials = Trials(features, work / "kept", params.model_dump(by_alias=True), request.part)
         done, not_run = run_systems(trials, systems, request.seeds, request.diagnose)
@@ -103,7 +107,12 @@ def _preset(benchmark: Benchmark, data: Path | None) -> Params:
     return Params.model_validate(raw)
 
 
-def _with_overrides(params: Params, overrides: Sequence[str]) -> Params:
+def with_overrides(params: Params, overrides: Sequence[str]) -> Params:
+    """Settings changed by "section.setting=value".
+
+    Raises:
+        ConfigError: a setting does not exist, or may not have the value.
+    """
     from ilm.train.settings import apply_overrides, limits_of
 
     raw = params.model_dump(by_alias=True)
@@ -114,20 +123,21 @@ def _with_overrides(params: Params, overrides: Sequence[str]) -> Params:
 def _features(project: Path, work: Path, benchmark: Benchmark | None, params: Params) -> tuple[list[str], Path]:
     """The steps that ran, and the folder with their features. Wrong sizes are told before anything is fitted."""
     from flows.bench_features import FEATURE_STEPS, make_features
-    from ilm.data.schema import CATALOGUE, SEQUENCES, read_table
+    from ilm.data.schema import INTERACTIONS, ITEMS, read_table
+    from ilm.data.split import count, k_core, with_known_items
 
     if benchmark is None:
         return [], project / paths.FEATURES
-    graph, after = (project / "dvc.yaml").resolve(), FEATURE_STEPS.index("split") + 1
-    ran = make_features(work, params, graph, FEATURE_STEPS[:after])
-    sequences = read_table(work / paths.SEQUENCES, SEQUENCES)
-    active = read_table(work / paths.CATALOGUE, CATALOGUE, with_text=True).filter("active").height
-    require_sizes(benchmark, sequences["user_index"].n_unique(), active, sequences.height)
-    return ran + make_features(work, params, graph, FEATURE_STEPS[after:]), work / paths.FEATURES
+    graph, cut = (project / "dvc.yaml").resolve(), params.split
+    ran = make_features(work, params, graph, FEATURE_STEPS[:1])
+    interactions = read_table(work / paths.INTERACTIONS, INTERACTIONS)
+    known = with_known_items(interactions, read_table(work / paths.ITEMS, ITEMS, with_text=True))
+    require_sizes(benchmark, count(k_core(known, cut.min_user_interactions, cut.min_item_interactions)))
+    return ran + make_features(work, params, graph, FEATURE_STEPS[1:]), work / paths.FEATURES
 
 
 @contextmanager
-def _alone(work: Path) -> Iterator[None]:
+def alone(work: Path) -> Iterator[None]:
     """Hold the benchmark's folder: two runs in it would train the same models."""
     work.mkdir(parents=True, exist_ok=True)
     with (work / ".lock").open("w") as lock:

@@ -29,6 +29,7 @@ class Record:
 
     def __init__(self, project: Path, request: "Request", params: Params, store: Store, run: Run) -> None:
         self._project, self._request, self._params = project, request, params
+        self._name = request.name(params)
         self._store, self._run = store, run
 
     @classmethod
@@ -41,9 +42,9 @@ class Record:
         """
         use_project(project)
         store = Store.open(project)
-        name = f"bench {request.name}"
+        name = request.name(params)
         params_of_run = {"command": request.command, "part": request.part, "seeds": str(request.seeds)}
-        with store.run(name, origin(project), {"ilm.bench": request.name}, params_of_run) as run:
+        with store.run(f"bench {name}", origin(project), {"ilm.bench": name}, params_of_run) as run:
             yield cls(project, request, params, store, run)
 
     def write(self, trials: "Trials", done: Sequence["Trial"], not_run: Mapping[str, str]) -> tuple[Path, str]:
@@ -51,21 +52,23 @@ class Record:
         import yaml
 
         from ilm.bench.results import markdown, write_numbers
-        from ilm.eval.benchmark_page import SHOWN, render_benchmark
-        from ilm.eval.plots import seed_points
-        from ilm.eval.report import LABELS
+        from ilm.report.benchmark_page import SHOWN, render_benchmark
+        from ilm.report.page import LABELS
+        from ilm.report.plots import interval_points
 
         machine = environment(self._project)
         settings = yaml.safe_dump(self._params.model_dump(by_alias=True), sort_keys=False)
-        folder = self._project / RESULTS / self._request.name
+        folder = self._project / RESULTS / self._name
         with replaced(folder) as new:
             metrics = write_numbers(new, trials, done, not_run)
-            write_text(new / "plot.svg", seed_points(metrics, SHOWN, LABELS, "points"))
+            write_text(new / "plot.svg", interval_points(metrics, SHOWN, LABELS, "points"))
             write_text(new / "params.yaml", settings)
             write_text(new / "command.txt", self._request.command + "\n")
             write_json(new / "environment.json", machine)
             write_json(new / "hashes.json", self._hashes(trials, done))
-            page = render_benchmark(self._request.name, metrics, self._request.command, machine, settings)
+            found = {f"{trial.system}, seed {trial.seed}": trial.record.get("checks") for trial in done}
+            checks = {label: rows for label, rows in found.items() if rows}
+            page = render_benchmark(self._name, metrics, self._request.command, machine, settings, checks)
             write_text(new / "report.html", page)
         self._log(metrics, folder)
         return folder, markdown(metrics)

@@ -102,6 +102,19 @@ def export(
 
 
 @app.command()
+def report() -> None:
+    """Put the last run, all benchmarks and all ablations on one page: reports/index.html, readable offline.
+
+    Example: ilm report
+    """
+    from flows.report import write_page
+
+    page, benchmarks = write_page(Path.cwd())
+    print(f"with {', '.join(benchmarks)}" if benchmarks else "no benchmarks yet; ilm bench and ilm ablate make some")
+    print(f"report  {page}")
+
+
+@app.command()
 def bench(
     name: Annotated[
         str, typer.Argument(help="movielens-small, ml-1m, beauty, clothing; or project: your own features.")
@@ -142,6 +155,32 @@ def ablate(
     Examples: ilm ablate stage1; ilm ablate queries --on ml-1m --data ~/ml-1m.zip --seeds 5
     """
     _bench(on, ablation=what, data=data, seeds=seeds, part=part, sets=overrides)
+
+
+@app.command()
+def elm(
+    systems: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME...", help="Default: ilm ilm-rand mlp text; the first is tested against the others."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="How often each system is trained.", min=1)] = 1,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE...", help="Other settings.")
+    ] = None,
+) -> None:
+    """ELM-24: systems tell of items whose texts they have not seen, against a teacher's words. Results: reports/elm.
+
+    Examples: ilm elm --set elm.items=60 elm.held_out_items=20; ilm elm --systems ilm mlp --seeds 3
+    """
+    import shlex
+
+    from flows.elm import RESULTS, Request
+    from flows.elm import elm as run
+    from ilm.elm.table import markdown
+
+    command = shlex.join(["ilm", *sys.argv[1:]])
+    metrics = run(Path.cwd(), Request(tuple(systems or ()), seeds, tuple(overrides or ()), command))
+    print(f"\n{markdown(metrics)}\nresults  {Path.cwd() / RESULTS}")
 
 
 def _bench(benchmark: str, *, sets: list[str] | None, **wanted: Any) -> None:

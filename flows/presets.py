@@ -3,14 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ilm.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from ilm.data.split import Counts
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One benchmark. Sizes are those after split's k-core; others than these are refused."""
+    """One benchmark. Sizes are those of the k-core of all its data, however it is split; others are refused."""
 
     name: str
     source: str
@@ -29,6 +32,8 @@ class Benchmark:
 _AMAZON = "reviews_{0}_5.json.gz and meta_{0}.json.gz (Amazon, edition of 2014), packed or not"
 _NAMED = {"data": {"untitled_items": "name"}}
 """Published counts include items without a title."""
+_LARGE_SASREC = {"sasrec": {"width": 128, "max_length": 200, "epochs": 100, "warmup": 100}}
+"""For a GPU."""
 
 BENCHMARKS = {
     benchmark.name: benchmark
@@ -39,7 +44,7 @@ BENCHMARKS = {
         ),
         Benchmark(
             "ml-1m", "movielens-1m", "ml-1m.zip, or the folder with ratings.dat and movies.dat that it holds",
-            6_040, 3_416, 999_611, "OpenP5 (arXiv 2306.11134)", _NAMED,
+            6_040, 3_416, 999_611, "OpenP5 (arXiv 2306.11134)", {**_NAMED, **_LARGE_SASREC},
         ),
         Benchmark(
             "beauty", "amazon", _AMAZON.format("Beauty"), 22_363, 12_101, 198_502, "OpenP5 (arXiv 2306.11134)", _NAMED
@@ -95,13 +100,14 @@ def data_settings(benchmark: Benchmark, place: Path | None) -> dict[str, Any]:
     return {"source": benchmark.source, "folder": str(found if isinstance(found, Path) else place)}
 
 
-def require_sizes(benchmark: Benchmark, users: int, items: int, interactions: int) -> None:
+def require_sizes(benchmark: Benchmark, counts: "Counts") -> None:
     """Refuse data of other sizes than the published ones: results could not be laid beside others.
 
     Raises:
         DataError: saying what was found and what should be.
     """
-    found, published = (users, items, interactions), (benchmark.users, benchmark.items, benchmark.interactions)
+    found = (counts.users, counts.items, counts.interactions)
+    published = (benchmark.users, benchmark.items, benchmark.interactions)
     if found != published:
         told = ["{:,} users, {:,} items, {:,} interactions".format(*sizes) for sizes in (found, published)]
         raise DataError(

@@ -13,7 +13,7 @@ from ilm.files import read_json
 from tasks.paths import COST
 from tasks.process import end_with
 
-STEPS = ("ingest", "validate", "split", "cf", "pairs", "pretrain", "finetune", "evaluate")
+STEPS = ("ingest", "validate", "split", "cf", "pairs", "pretrain", "finetune", "evaluate", "report")
 """In an order in which nothing upstream is stale. The graph is dvc.yaml's; a test holds this chain against it."""
 
 GRACE_SECONDS = 10.0

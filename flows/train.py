@@ -1,4 +1,4 @@
-"""The flow `train`: ingest, validate, split, cf, pairs, pretrain, finetune, evaluate; then register and promote.
+"""The flow `train`: ingest, validate, split, cf, pairs, pretrain, finetune, evaluate, report; then the registry.
 
 One Prefect task per DVC stage: DVC decides whether there is work, Prefect when and whether the next step starts.
 Registering and promoting are side effects, so they come after the stages and are none themselves.

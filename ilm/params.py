@@ -101,9 +101,10 @@ class SplitParams(Section):
     min_user_interactions: Annotated[int, Field(ge=3)] = 5
     """Users with fewer are dropped; see the next setting."""
     min_item_interactions: PositiveInt = 5
-    """Users and items below these counts are dropped, repeatedly, until none is left (k-core)."""
+    """Users and items below these counts are dropped, repeatedly, until none is left (k-core). With `global_time` what
+    lies before the test part is counted, and nothing of the test part is dropped."""
     valid_fraction: Fraction = 0.1
-    """As the next setting, for the part before the test part."""
+    """As the next setting, for the part before the test part; `global_time` only."""
     test_fraction: Fraction = 0.1
     """Share of all interactions, the latest ones; `global_time` only."""
 
@@ -202,6 +203,10 @@ class FinetuneParams(Section):
     """Tokens of a step, about: decides how many prompts of its task it has, so that steps of all tasks cost alike."""
     mixture: dict[str, NonNegativeFloat] = DEFAULT_MIXTURE
     """Weights of the tasks, as shares of the steps; a task that is not listed has none (docs/decisions/tasks.md)."""
+    wish_prompts: NonNegativeInt = 400
+    """Conversations that the head learns from what a wish in words means; 0: it does not learn that."""
+    names: Literal["title", "index"] = "title"
+    """What the task `title` answers with: the title; or an index string such as `item_1234`, dealt out at random."""
     gradient_accumulation: PositiveInt = 1
     """Micro-batches that a step's prompts are cut into: less memory, the same step."""
     learning_rate: PositiveFloat = 3e-5
@@ -242,6 +247,8 @@ class EvaluateParams(Section):
     """Prompts per batch."""
     bootstrap_samples: Annotated[int, Field(ge=100)] = 10_000
     """Resamplings of the users for intervals, and as many sign flips for paired tests."""
+    conversation_users: PositiveInt = 60
+    """Users of the test part, evenly spaced, who are talked with (docs/evaluation-conversation.md)."""
     seed: Seed = 42
 
 
@@ -330,6 +337,35 @@ class RetrainParams(Section):
     """Without a sign of life from a retrain on another machine, or from a frozen one, for so long, another may start."""
 
 
+class SasRecParams(Section):
+    """The baseline `sasrec` of benchmarks (docs/bench.md), outside the pipeline; ML-1M's preset has a larger one."""
+
+    width: PositiveInt = 64
+    """Of item vectors and hidden states; a multiple of `heads`."""
+    layers: PositiveInt = 2
+    """Transformer layers."""
+    heads: PositiveInt = 2
+    """Attention heads."""
+    max_length: PositiveInt = 50
+    """Items of a history that are read: the latest."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
+    """Share of values that is set to zero in training."""
+    epochs: PositiveInt = 20
+    """At most; every position of the train part is asked for once in each. The learning rate falls to 0 over these."""
+    batch_size: PositiveInt = 32
+    """Windows of at most `max_length` positions per step."""
+    learning_rate: PositiveFloat = 1e-3
+    """Highest learning rate, after the warm-up; then it falls as half a cosine."""
+    warmup: PositiveInt = 50
+    """Steps until the learning rate is reached."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
+    """Of AdamW; biases and norms are not decayed."""
+    check_every: PositiveInt = 1
+    """Epochs between checks against the valid part, and between saved training states."""
+    patience: NonNegativeInt = 10
+    """Checks without a smaller loss after which training ends with its best weights; 0: all epochs."""
+
+
 class RegistryParams(Section):
     """Where a finished model is registered."""
 
@@ -352,6 +388,7 @@ class Params(Section):
     elm: ElmParams = ElmParams()
     gate: GateParams = GateParams()
     retrain: RetrainParams = RetrainParams()
+    sasrec: SasRecParams = SasRecParams()
     registry: RegistryParams = RegistryParams()
 
     @model_validator(mode="after")

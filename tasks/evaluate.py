@@ -1,4 +1,4 @@
-"""Step `evaluate`: popularity, ALS and the ILM rank the whole catalogue; per-user scores, metrics.json, the report."""
+"""Step `evaluate`: popularity, ALS and the ILM rank the whole catalogue, the ILM talks; scores and metrics.json."""
 
 from typing import Any
 
@@ -10,6 +10,8 @@ from tasks.step import Step, main
 def run(step: Step) -> None:
     """Score every test case with every system. Baselines see a user's whole history, the ILM what it trained on.
 
+    The ILM is also asked by the unseen prompts, in conversations, and for its likelihood of plain text.
+
     Raises:
         DataError: no test cases, or examples, sequences and catalogue are of different runs.
         ArtifactError: an input is missing or damaged, or a system gives impossible scores.
@@ -18,23 +20,26 @@ def run(step: Step) -> None:
 
     import numpy as np
     import polars as pl
-    import yaml
 
     from ilm.baselines.als import Als
     from ilm.baselines.popularity import Popularity
     from ilm.cf.factors import load
     from ilm.data.schema import CATALOGUE, EXAMPLES, SEQUENCES, read_table, write_table
-    from ilm.eval.cases import candidate_items, held_out_cases
-    from ilm.eval.protocol import Recommender, target_ranks
-    from ilm.eval.report import render
+    from ilm.eval.cases import candidate_items, held_out_cases, sizes
+    from ilm.eval.conversation import evaluate_conversations
+    from ilm.eval.plain_text import plain_text
+    from ilm.eval.protocol import Ranking, Recommender, target_ranks
+    from ilm.eval.seen_unseen import seen_and_unseen
     from ilm.eval.summary import headline, score_table, significance, slices
-    from ilm.files import read_json, write_json, write_text
-    from ilm.model.storage import HISTORY
-    from ilm.prompts.templates import TASKS
+    from ilm.files import write_json
+    from ilm.prompts.attributes import read_attributes
+    from ilm.prompts.catalogue import Catalogue
+    from ilm.prompts.templates import TASKS, UNSEEN
     from ilm.rank.head import load_recommender
 
     params = step.params.evaluate
-    active = read_table(paths.CATALOGUE, CATALOGUE, with_text=True)["active"].to_numpy()
+    catalogue = read_table(paths.CATALOGUE, CATALOGUE, with_text=True)
+    active = catalogue["active"].to_numpy()
     sequences = read_table(paths.SEQUENCES, SEQUENCES)
     examples = read_table(paths.EXAMPLES, EXAMPLES)
     candidates = candidate_items(sequences, active, step.params.split.strategy)
@@ -43,39 +48,56 @@ def run(step: Step) -> None:
 
     shown = {task: held_out_cases(examples, sequences, task) for task in TASKS}
     whole = {task: replace(cases, histories=cases.seen) for task, cases in shown.items()}
+    factors, ilm = load(paths.CF_FACTORS), load_recommender(paths.FINETUNED, paths.CF_FACTORS, params.batch_size)
     systems: dict[str, tuple[Recommender, Any]] = {
         "popularity": (Popularity(train_counts), whole),
-        "als": (Als(load(paths.CF_FACTORS)), whole),
-        "ilm": (load_recommender(paths.FINETUNED, paths.CF_FACTORS, params.batch_size), shown),
+        "als": (Als(factors), whole),
+        "ilm": (ilm, shown),
     }
-    rankings = {
-        name: {task: target_ranks(system, task, cases[task], candidates, params.batch_size, name) for task in TASKS}
-        for name, (system, cases) in systems.items()
-    }
+    rankings: dict[str, dict[str, Ranking]] = {}
+    seconds: dict[str, dict[str, float]] = {}
+    for name, (recommender, cases) in systems.items():
+        rankings[name], seconds[name] = {}, {}
+        for task in TASKS:
+            start = step.elapsed()
+            rankings[name][task] = target_ranks(recommender, task, cases[task], candidates, params.batch_size, name)
+            seconds[name][task] = round(step.elapsed() - start, 3)
     write_table(score_table(rankings, shown), paths.SCORES)
+    unseen = {
+        task: target_ranks(ilm.asking(UNSEEN), task, cases, candidates, params.batch_size, "ilm, unseen prompt")
+        for task, cases in shown.items()
+    }
+    titles = Catalogue(catalogue["item_id"].to_list(), catalogue["title"].to_list(), active)
+    sure = {"samples": params.bootstrap_samples, "seed": params.seed}
 
     metrics = {
-        "data": {
-            "users": sequences["user_index"].n_unique(),
-            "items": int(active.sum()),
-            "interactions": sequences.height,
-            "split": step.params.split.strategy,
-        },
+        "data": sizes(sequences, active, step.params.split.strategy),
         "systems": headline(rankings),
-        "significance": significance(rankings, "ilm", samples=params.bootstrap_samples, seed=params.seed),
-        "slices": slices(rankings, shown, train_counts, candidates),
+        "significance": significance(rankings, "ilm", **sure),
+        "prompts": seen_and_unseen(rankings["ilm"], unseen, **sure),
+        "conversation": evaluate_conversations(
+            ilm,
+            titles,
+            read_attributes(paths.CATALOGUE),
+            shown["sequential"],
+            factors.item_factors,
+            users=params.conversation_users,
+            **sure,
+        ),
+        "plain_text": plain_text(ilm.model),
+        "slices": slices(rankings, shown, sequences, candidates),
         "cost": _cost_so_far(step),
+        "ranking_seconds": seconds,
     }
-    for system, tasks in metrics["systems"].items():
+    for system, tasks in (metrics["systems"] | {"ilm-unseen": headline({"ilm": unseen})["ilm"]}).items():
         for task, settings in tasks.items():
             for setting, values in settings.items():
                 step.log_metrics({f"{system}_{task}_{setting}_{name}": value for name, value in values.items()})
+    for wish, found in metrics["conversation"].get("by_wish", {}).items():
+        for turn, values in found["turns"].items():
+            step.log_metrics({f"conversation_{wish}_{turn}_{name}": value for name, value in values.items()})
+    step.log_metrics({f"plain_text_{name}": value for name, value in metrics["plain_text"].items()})
     write_json(paths.METRICS, metrics)
-
-    stages = {"Stage 1: Q-Former": paths.PRETRAINED, "Stage 2: adapter and retrieval head": paths.FINETUNED}
-    histories = {name: read_json(folder / HISTORY) for name, folder in stages.items() if (folder / HISTORY).exists()}
-    settings_text = yaml.safe_dump(step.params.model_dump(by_alias=True), sort_keys=False)
-    write_text(paths.REPORT, render(metrics, histories, settings_text))
 
 
 def _cost_so_far(step: Step) -> dict[str, Any]:

@@ -14,7 +14,7 @@ def run(step: Step) -> None:
     catalogue = schema.read_table(CATALOGUE, schema.CATALOGUE, with_text=True)
     sequences = schema.read_table(SEQUENCES, schema.SEQUENCES)
     tables = {
-        ITEM_TEXT_PAIRS: item_texts(catalogue),
+        ITEM_TEXT_PAIRS: item_texts(catalogue, sequences),
         ITEM_ITEM_PAIRS: co_consumed(sequences, params.window, params.neighbours),
         USER_ITEM_PAIRS: consumed(sequences),
         EXAMPLES: examples(sequences, params),

@@ -39,6 +39,8 @@ FINETUNED = MODELS / "ilm"
 EVALUATION = Path("data/evaluation")
 SCORES = EVALUATION / "scores.parquet"
 METRICS = Path("reports/metrics.json")
+SHOWCASE = Path("reports/showcase.json")
+"""What the report shows beside the metrics."""
 REPORT = Path("reports/report.html")
 COST = Path("reports/cost")
 """One small JSON per step: seconds, peak memory, MLflow run."""

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from ilm.data import schema
 from ilm.data.catalogue import build_catalogue
 from ilm.data.id_maps import extend, read_previous
-from ilm.data.split import count, cut, fitted_until, in_order, k_core, sequences, tied_fraction, with_known_items
+from ilm.data.split import count, divided, fitted_until, known_at_cut, sequences, tied_fraction, with_known_items
 from ilm.files import write_json
 from tasks.paths import CATALOGUE, INTERACTIONS, ITEM_IDS, ITEMS, PREVIOUS, SEQUENCES, SPLIT, USER_IDS
 from tasks.step import Step, main
@@ -18,15 +18,17 @@ def run(step: Step) -> None:
     items = schema.read_table(ITEMS, schema.ITEMS, with_text=True)
     previous_users, previous_items = read_previous(PREVIOUS)
 
-    known = with_known_items(interactions, items)
-    kept = in_order(k_core(known, params.min_user_interactions, params.min_item_interactions), params)
-    user_ids, item_ids = extend(previous_users, kept["user_id"]), extend(previous_items, kept["item_id"])
-    part = cut(kept, params)
-    histories, until = sequences(kept, part, user_ids, item_ids), fitted_until(kept, part)
+    kept = divided(with_known_items(interactions, items), params)
+    known = known_at_cut(kept, params)
+    user_ids, item_ids = previous_users, previous_items
+    for rows in (known, kept):  # who and what comes later gets later numbers, and moves none
+        user_ids, item_ids = extend(user_ids, rows["user_id"]), extend(item_ids, rows["item_id"])
+    until = fitted_until(kept)
+    histories = sequences(kept, user_ids, item_ids)
 
     schema.write_table(user_ids, USER_IDS)
     schema.write_table(item_ids, ITEM_IDS)
-    schema.write_table(build_catalogue(item_ids, items, kept["item_id"]), CATALOGUE)
+    schema.write_table(build_catalogue(item_ids, items, known["item_id"]), CATALOGUE)
     schema.write_table(histories, SEQUENCES)
     write_json(SPLIT, {"strategy": params.strategy, "fitted_until": until and until.isoformat()})
 

@@ -26,6 +26,7 @@ INSIDE_ILM = {
     "bench": {"baselines", "cf", "data", "eval", "model", "prompts", "rank", "train"},
     "elm": {"cf", "data", "eval", "model", "prompts", "rank", "train"},
     "gate": {"data", "eval", "rank", "serve"},
+    "report": {"cf", "data", "eval", "model", "prompts", "rank", "train"},
     "serve": {"cf", "data", "model", "prompts", "rank", "train"},
 }
 """What the modules of a folder may import, beside their own folder and BASE."""

@@ -10,7 +10,9 @@ from tests.conftest import put_store
 from tests.fake_project import ROOT, git
 
 MODEL_FREE = {"validate": PARAMS.validate_.model_dump(), "split": PARAMS.split.model_dump(), "cf": {"factors": 4}}
+SASREC = {"width": 8, "layers": 1, "heads": 1, "max_length": 4, "epochs": 2, "warmup": 1}
 SMALL = {
+    "sasrec": SASREC,
     "pretrain": {
         "steps": 4, "batch_size": 8, "paired_rows": 4, "interaction_batch_size": 8, "warmup": 1,
         "max_text_tokens": 16, "checkpoint_every": 2,

@@ -3,9 +3,10 @@ good as its successors. The original's loss, one sampled negative per position, 
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,8 +23,6 @@ from ilm.train.loop import Evaluation, Losses, Schedule, epoch_batch, optimizer_
 
 SCORES_AT_ONCE = 2**26
 """Positions x items of a micro-batch: with logarithms and gradient, three tables of 0.27 GB in float32."""
-LARGE_LOG = 500_000
-"""Interactions from which on a log is worth the larger network."""
 HELD_OUT_BATCH = 256
 HELD_OUT_LOSS = "held_out_loss"
 """The metric of early stopping: mean cross-entropy of the held-out targets."""
@@ -31,7 +30,7 @@ HELD_OUT_LOSS = "held_out_loss"
 
 @dataclass(frozen=True)
 class SasRecTraining:
-    """How a SASRec is trained; the defaults are for logs such as MovieLens-1M, `training_for` knows smaller ones."""
+    """How a SASRec is trained: section `sasrec` of the settings, and a seed."""
 
     sizes: SasRecSizes = field(default_factory=SasRecSizes)
     epochs: int = 100
@@ -54,11 +53,18 @@ class SasRecTraining:
             raise ConfigError(f"sasrec: {self}: epochs, batch_size and check_every must be at least 1.")
 
 
-def training_for(train_histories: Sequence[NDArray[np.int32]], seed: int) -> SasRecTraining:
-    """What suits a log: below `LARGE_LOG` interactions a smaller network with a shorter memory, and fewer epochs."""
-    if sum(len(history) for history in train_histories) >= LARGE_LOG:
-        return SasRecTraining(seed=seed)
-    return SasRecTraining(SasRecSizes(width=64, max_length=50), epochs=20, warmup=50, seed=seed)
+def training_of(settings: Mapping[str, Any], seed: int) -> SasRecTraining:
+    """From section `sasrec`, as plain values.
+
+    Raises:
+        ConfigError: no network has these sizes, or the settings are of another version.
+    """
+    of_network = {field.name for field in fields(SasRecSizes)}
+    of_training = {field.name for field in fields(SasRecTraining)} - {"sizes", "seed"}
+    if wrong := sorted(settings.keys() ^ (of_network | of_training)):
+        raise ConfigError(f"sasrec: settings of another version ({', '.join(wrong)}). Run `ilm export` again.")
+    sizes = SasRecSizes(**{name: settings[name] for name in of_network})
+    return SasRecTraining(sizes, **{name: settings[name] for name in of_training}, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -112,8 +118,8 @@ class SasRecSteps:
         return {"loss": F.cross_entropy(scores.float(), following[inside], reduction="sum") / total}
 
     def measure(self) -> Losses:
-        """Mean cross-entropy of the held-out targets, and their NDCG@10 with the user's known items removed."""
-        loss, gain = torch.zeros(2)
+        """Mean cross-entropy of the held-out targets, and their HR@10 and NDCG@10, the user's known items removed."""
+        loss, hits, gain = torch.zeros(3)
         for start in range(0, len(self.held_out.targets), HELD_OUT_BATCH):
             histories = self.held_out.histories[start : start + HELD_OUT_BATCH]
             targets = torch.from_numpy(self.held_out.targets[start : start + HELD_OUT_BATCH]).long()
@@ -123,9 +129,10 @@ class SasRecSteps:
             of_target = scores.gather(1, targets[:, None])
             scores[np.repeat(np.arange(len(histories)), np.diff(bounds)), items] = -torch.inf
             ranks = 1 + (scores > of_target).sum(dim=1)
+            hits += (ranks <= 10).sum()
             gain += (1.0 / torch.log2(1.0 + ranks[ranks <= 10])).sum()
-        mean = torch.stack([loss, gain]).to(self.hardware.device) / len(self.held_out.targets)
-        return {HELD_OUT_LOSS: mean[0], "held_out_ndcg_at_10": mean[1]}
+        mean = torch.stack([loss, hits, gain]).to(self.hardware.device) / len(self.held_out.targets)
+        return {HELD_OUT_LOSS: mean[0], "held_out_hr_at_10": mean[1], "held_out_ndcg_at_10": mean[2]}
 
     def schedule(self) -> Schedule:
         """Steps in which all windows have their turns; micro-batches small enough for their scores."""

@@ -31,3 +31,6 @@ DIAGNOSES: dict[str, Callable[[Bridge], None]] = {
     " - item context": _without_item_context,
 }
 """What is added to a system's name -> what changes its model in place."""
+
+OF_THE_HEAD = {" - language model", " - item context"}
+"""Of these, the ones that a ranking without the retrieval head does not have."""

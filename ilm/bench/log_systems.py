@@ -1,6 +1,6 @@
 """The systems that read nothing but the log: ids and their order. Any data have that, with item texts or without."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,11 +10,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ilm.baselines.als import Als
+from ilm.baselines.curve import read_curve, recording
 from ilm.baselines.item_knn import ItemKnn
 from ilm.baselines.popularity import Popularity
 from ilm.baselines.recent_items import RecentItems
 from ilm.baselines.sasrec import load_sasrec, save_sasrec
-from ilm.baselines.sasrec_training import HeldOut, train_sasrec, training_for
+from ilm.baselines.sasrec_training import HeldOut, train_sasrec, training_of
 from ilm.bench.kept import key_of, once
 from ilm.bench.progress import printing
 from ilm.cf.factors import Factors, load
@@ -39,6 +40,8 @@ class Log:
     sequences: pl.DataFrame
     examples: pl.DataFrame
     items: int
+    sasrec: Mapping[str, Any]
+    """Section of the settings."""
 
     def train(self) -> list[NDArray[np.int32]]:
         """The items of each user in the train part, oldest first."""
@@ -57,16 +60,17 @@ class Log:
 
 
 def _sasrec(log: Log, seed: int) -> Built:
-    training = training_for(log.train(), seed)
+    training = training_of(log.sasrec, seed)
     key = key_of(asdict(training), [log.features / "sequences.parquet", log.features / "examples.parquet"], _TRAINED)
     model = log.out / "models" / f"sasrec-{key}"
+    curve, label = model.with_name(f"{model.name}.jsonl"), f"sasrec seed {seed}"
 
     def train() -> None:
         valid = held_out_cases(log.examples, log.sequences, "sequential", "valid")
         store = CheckpointStore(log.out / "checkpoints" / "sasrec", key)
         trained, history = train_sasrec(
             log.train(), HeldOut(valid.seen, valid.targets), log.items, training, store,
-            printing(f"sasrec seed {seed}"), find_hardware("fp32"),
+            recording(curve, label, printing(label)), find_hardware("fp32"),
         )  # fmt: skip
         with replaced(model) as folder:
             save_sasrec(folder, trained, history)
@@ -76,6 +80,7 @@ def _sasrec(log: Log, seed: int) -> Built:
         "settings": {"sasrec": asdict(training)},
         "sha256": {"sasrec": digest(model)},
         "curves": {"sasrec": read_json(model / HISTORY)},
+        "checks": read_curve(curve),
     }
     return load_sasrec(model), seconds, record
 

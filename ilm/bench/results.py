@@ -39,7 +39,7 @@ def summarise(trials: Trials, done: Sequence[Trial], not_run: Mapping[str, str])
         slices(
             {system: found[turn % len(found)] for system, found in rankings.items()},
             trials.cases,
-            trials.train_counts,
+            trials.sequences,
             trials.candidates,
         )
         for turn in range(rounds)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ilm.bench.log_systems import LOG_SYSTEMS, SEEDED
+from ilm.bench.rankings import OTHER_RANKINGS
 from ilm.bench.trial import Trial
 from ilm.bench.trials import Trials
 from ilm.bench.variants import ABLATIONS, VARIANTS, Changes
@@ -27,7 +28,8 @@ def chosen_systems(names: Sequence[str], ablation: str | None = None) -> Systems
         if ablation not in ABLATIONS:
             raise ConfigError(f"no ablation is called {ablation!r}. There are: {', '.join(ABLATIONS)}.")
         return ABLATIONS[ablation]
-    known: dict[str, Changes | None] = {**VARIANTS, **dict.fromkeys(LOG_SYSTEMS)}
+    reranked = {name: changes for name, (changes, _) in OTHER_RANKINGS.items()}
+    known: dict[str, Changes | None] = {**VARIANTS, **reranked, **dict.fromkeys(LOG_SYSTEMS)}
     if unknown := [name for name in names if name not in known]:
         raise ConfigError(f"--systems: no system is called {', '.join(unknown)}. There are: {', '.join(known)}.")
     return {name: known[name] for name in names or USUAL}

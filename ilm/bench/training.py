@@ -10,10 +10,9 @@ from typing import Any
 from ilm.bench.diagnoses import DIAGNOSES
 from ilm.bench.kept import key_of, once
 from ilm.bench.progress import printing
-from ilm.cf.factors import load
 from ilm.files import digest, read_json
-from ilm.model.storage import CONFIG, HISTORY, load_bridge
-from ilm.rank.head import HeadRecommender
+from ilm.model.bridge import Bridge
+from ilm.model.storage import CONFIG, HISTORY, BridgeCard, load_bridge
 from ilm.train.run_finetune import FinetuneInputs, run_finetune
 from ilm.train.run_pretrain import PretrainInputs, run_pretrain
 from ilm.train.settings import Settings
@@ -52,14 +51,17 @@ class Training:
 
     def run(self) -> dict[str, float]:
         """Train what is missing; gives the seconds of each stage where known (of its last attempt)."""
-        return once(self.encoder, self._pretrain, "pretrain") | once(self.model, self._finetune, "finetune")
+        return self.run_stage1() | once(self.model, self._finetune, "finetune")
 
-    def recommender(self, diagnosis: str) -> HeadRecommender:
-        """The trained system, with a part taken away (a name in DIAGNOSES)."""
+    def run_stage1(self) -> dict[str, float]:
+        """Train the encoder alone, if it is missing."""
+        return once(self.encoder, self._pretrain, "pretrain")
+
+    def trained(self, diagnosis: str) -> tuple[Bridge, BridgeCard]:
+        """The trained model, with a part taken away (a name in DIAGNOSES)."""
         bridge, card = load_bridge(self.model)
         DIAGNOSES[diagnosis](bridge)
-        batch_size = self._settings["evaluate"]["batch_size"]
-        return HeadRecommender(bridge, card, load(self._features / "cf.safetensors"), batch_size)
+        return bridge, card
 
     def record(self) -> dict[str, Any]:
         """What the trained system is: settings, digests, curves."""

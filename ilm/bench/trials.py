@@ -6,18 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ilm.bench.diagnoses import DIAGNOSES, WHOLE
+from ilm.bench.diagnoses import WHOLE
 from ilm.bench.kept import key_of
 from ilm.bench.log_systems import LOG_SYSTEMS, SEEDED, Built, Log, code_of
+from ilm.bench.rankings import Ranked, diagnoses_of, ranking_of
 from ilm.bench.training import Training
 from ilm.bench.trial import Trial, load_trial, save_trial
 from ilm.bench.variants import Changes, varied
 from ilm.data.schema import CATALOGUE, EXAMPLES, SEQUENCES, read_table
 from ilm.data.untitled import is_titled
-from ilm.eval.cases import candidate_items, held_out_cases
+from ilm.eval.cases import candidate_items, held_out_cases, sizes
 from ilm.eval.protocol import Cases, target_ranks
 from ilm.prompts.templates import TASKS
 from ilm.train.settings import Settings
@@ -25,7 +23,7 @@ from ilm.train.settings import Settings
 TABLES = ("catalogue.parquet", "sequences.parquet", "examples.parquet", "cf.safetensors")
 """The features that every ranking depends on."""
 _RANKING_CODE = ("eval/protocol.py", "eval/cases.py")
-_HEAD_CODE = ("cf", "model", "prompts", "rank", "bench/diagnoses.py")
+_MODEL_CODE = ("cf", "model", "prompts", "rank", "bench/diagnoses.py", "bench/rankings.py")
 
 
 class Trials:
@@ -52,22 +50,12 @@ class Trials:
         self.candidates = candidate_items(self.sequences, self.active, settings["split"]["strategy"], part)
         self.cases: dict[str, Cases] = {task: held_out_cases(examples, self.sequences, task, part) for task in TASKS}
         self._batch_size = int(settings["evaluate"]["batch_size"])
-        self._log = Log(features, out, self.sequences, examples, self.catalogue.height)
+        self._log = Log(features, out, self.sequences, examples, self.catalogue.height, settings.get("sasrec", {}))
 
     @property
     def data(self) -> dict[str, Any]:
         """Sizes, as metrics.json has them."""
-        return {
-            "users": self.sequences["user_index"].n_unique(),
-            "items": int(self.active.sum()),
-            "interactions": self.sequences.height,
-            "split": self.settings["split"]["strategy"],
-        }
-
-    @property
-    def train_counts(self) -> NDArray[np.int64]:
-        """Interactions of the train part per item [n_items]."""
-        return self._log.counts()
+        return sizes(self.sequences, self.active, self.settings["split"]["strategy"], self.part)
 
     def impossible(self, system: str) -> str | None:
         """Why a system cannot run on these data; None if it can."""
@@ -78,7 +66,8 @@ class Trials:
     def of_log(self, system: str, seed: int) -> Trial:
         """A system that reads the log alone; it is shown a user's whole history. To most, one seed is as another."""
         seed = seed if system in SEEDED else 0
-        key = self._key([system, seed], code_of(system))
+        trained_with = dict(self._log.sasrec) if system in SEEDED else {}
+        key = self._key([system, seed, trained_with], code_of(system))
         whole = {task: replace(cases, histories=cases.seen) for task, cases in self.cases.items()}
         return self._kept(system, seed, key, whole, lambda: LOG_SYSTEMS[system](self._log, seed))
 
@@ -86,14 +75,16 @@ class Trials:
         """A system with a language model; with `diagnose` also what is left of it without each of its parts."""
         settings = varied(self.settings, changes, seed, system)
         training = Training(self.features, self.out, settings, f"{system} seed {seed}")
+        ranking = ranking_of(system)
 
         def built(diagnosis: str) -> Built:
             seconds = training.run()
-            return training.recommender(diagnosis), seconds, training.record()
+            ranked = Ranked(self._log.factors(), self.catalogue["title"].to_list(), self.candidates, self._batch_size)
+            return ranking(*training.trained(diagnosis), ranked), seconds, training.record()
 
         trials = []
-        for diagnosis in DIAGNOSES if diagnose else (WHOLE,):
-            key = self._key([training.key, diagnosis], _HEAD_CODE)
+        for diagnosis in diagnoses_of(system) if diagnose else (WHOLE,):
+            key = self._key([training.key, diagnosis, ranking.__name__], _MODEL_CODE)
             build = lambda diagnosis=diagnosis: built(diagnosis)  # noqa: E731
             trials.append(self._kept(system + diagnosis, seed, key, self.cases, build))
         return trials

@@ -39,7 +39,8 @@ def fit(
 
     Each (user, item) counts once, with confidence 1 + alpha. `implicit` learns the item vectors; the user vectors are
     then solved exactly by `UserFoldIn`, so that a stored user vector equals what serving computes from the history.
-    Users and items without a train interaction get exact zeros: they score 0 everywhere instead of a random number.
+    Users and items without a train interaction take no part in the fit, so that it does not matter to the others how
+    many there are; they get exact zeros and score 0 everywhere. Nor does it matter how the users are numbered.
 
     Args:
         user_index: [n], train part.
@@ -57,10 +58,12 @@ def fit(
     from threadpoolctl import threadpool_limits
 
     user_items = _binary_matrix(user_index, item_index, n_users, n_items)
+    known = np.unique(user_items.indices)
+    item_factors = np.zeros((n_items, params.factors), dtype=np.float32)
     import implicit  # noqa: F401 (before the limit below, which only reaches BLAS libraries that are loaded already)
 
     with threadpool_limits(1, "blas"):  # implicit has its own threads; BLAS threads on top make it ten times slower
-        item_factors, losses = _fit_items(user_items, params, threads)
+        item_factors[known], losses = _fit_items(_in_order_of_content(user_items[:, known]), params, threads)
         histories = np.split(user_items.indices, user_items.indptr[1:-1])
         user_factors = UserFoldIn(item_factors, params.regularization, params.alpha)(histories)
     if not np.isfinite(item_factors).all() or not np.isfinite(user_factors).all():
@@ -97,8 +100,18 @@ def _binary_matrix(
     return matrix
 
 
+def _in_order_of_content(user_items: "csr_matrix") -> "csr_matrix":
+    """The rows that have an item, sorted by a fingerprint of their items: users' numbers would otherwise decide where
+    each starts, and in which order sums are rounded. Equal histories have equal fingerprints, but any order will do.
+    """
+    held = user_items[np.diff(user_items.indptr) > 0]
+    lots = np.random.default_rng(0).integers(2**64, size=held.shape[1], dtype=np.uint64)
+    fingerprints = np.add.reduceat(lots[held.indices], held.indptr[:-1])  # wraps around at 2^64
+    return held[np.argsort(fingerprints, kind="stable")]
+
+
 def _fit_items(user_items: "csr_matrix", params: CfParams, threads: int) -> tuple[NDArray[np.float32], list[float]]:
-    """Item vectors [n_items, d] and the loss of every iteration."""
+    """Item vectors and the loss of every iteration; every row and column of the matrix has an entry."""
     from implicit.als import AlternatingLeastSquares
 
     losses: list[float] = []
@@ -116,6 +129,4 @@ def _fit_items(user_items: "csr_matrix", params: CfParams, threads: int) -> tupl
     model.fit(
         confidence, show_progress=sys.stderr.isatty(), callback=lambda _step, _s, loss: losses.append(float(loss))
     )
-    item_factors = np.array(model.item_factors, dtype=np.float32)
-    item_factors[np.bincount(user_items.indices, minlength=user_items.shape[1]) == 0] = 0.0
-    return item_factors, losses
+    return np.array(model.item_factors, dtype=np.float32), losses

@@ -31,8 +31,8 @@ class UserFoldIn:
             raise ValueError(f"regularization ({regularization}) and alpha ({alpha}) must be positive")
         self._item_factors = item_factors.astype(np.float64)  # a 64 x 64 system in float32 loses half its digits
         self._alpha = alpha
-        width = item_factors.shape[1]
-        self._gram = self._item_factors.T @ self._item_factors + regularization * np.eye(width)  # [d, d]
+        known = self._item_factors[item_factors.any(axis=1)]  # zeros add nothing, but how many there are rounds the sum
+        self._gram = known.T @ known + regularization * np.eye(item_factors.shape[1])  # [d, d]
 
     def __call__(self, histories: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         """User vectors [batch, d]; an empty history gives zeros. A row does not depend on the rest of the batch.

@@ -38,8 +38,8 @@ def examples(sequences: pl.DataFrame, params: PairsParams) -> pl.DataFrame:
       training loop supervises every position within such a window, so that each is seen once.
     * train, straightforward: `straightforward_per_user` positions from 1 on, drawn without replacement; the draw of a
       user does not depend on other users.
-    * valid and test, either task: the first item of that part, given everything before it. Users without train items
-      have none.
+    * valid and test, either task: the first item of that part, given everything before it. Users with nothing before
+      it have none.
 
     Args:
         sequences: of step `split`.
@@ -91,7 +91,7 @@ def _first_of(histories: _Histories, split: str) -> tuple[Integers, Integers]:
     """(user number, position) of the first item of a held-out part."""
     first = histories.train if split == "valid" else histories.train + histories.valid
     end = histories.train + histories.valid if split == "valid" else histories.ends - histories.starts
-    user = np.flatnonzero((histories.train > 0) & (first < end))
+    user = np.flatnonzero((first > 0) & (first < end))
     return user, first[user]
 
 

@@ -10,20 +10,21 @@ LONG_TEXT_WORDS = 60
 """Longer texts are cut after so many words."""
 
 
-def item_texts(catalogue: pl.DataFrame) -> pl.DataFrame:
-    """The table ITEM_TEXT, for active items, sorted.
+def item_texts(catalogue: pl.DataFrame, sequences: pl.DataFrame) -> pl.DataFrame:
+    """The table ITEM_TEXT, for the items of the train part, sorted: the others have no vector to learn the text of.
 
     Variant 0 is the title: `Heat (1995)`. Variant 1 adds the short columns: `Heat (1995). Genres: Action, Crime.`
     Variants 2, 3, … are the long columns by name, cut at `LONG_TEXT_WORDS`. A variant that would say nothing (all its
     columns are empty for the item) is left out.
     """
-    active = catalogue.filter("active")
-    columns = text_columns(active, CATALOGUE)
-    long = [name for name in columns if _mean_words(active[name]) > SHORT_WORDS]
+    train = sequences.filter(pl.col("part") == "train")
+    items = catalogue.join(train, on="item_index", how="semi", maintain_order="left")
+    columns = text_columns(items, CATALOGUE)
+    long = [name for name in columns if _mean_words(items[name]) > SHORT_WORDS]
     variants = [pl.col("title"), _with_short_columns([name for name in columns if name not in long])]
     variants += [pl.col(name).str.extract(rf"^((?:\S+\s+){{0,{LONG_TEXT_WORDS - 1}}}\S+)") for name in long]
     frames = [
-        active.select("item_index", variant=pl.lit(number, dtype=pl.Int32), text=text)
+        items.select("item_index", variant=pl.lit(number, dtype=pl.Int32), text=text)
         for number, text in enumerate(variants)
     ]
     return pl.concat(frames).drop_nulls("text").sort("item_index", "variant").select(list(ITEM_TEXT))

@@ -68,6 +68,27 @@ def in_order(interactions: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
     return interactions.with_columns(tie=pl.Series(tie)).sort(keys, nulls_last=True).drop("tie")
 
 
+def divided(interactions: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
+    """The rows that count, in order, with their `part`.
+
+    With `leave_one_out` the k-core is taken of everything, as is usual: published sizes are of that. With `global_time`
+    everything is cut first, and the k-core is of what lies before the test part: who and what there is to learn from
+    must be known at that moment, too. The test part stays as it came, users and items that nobody knew included.
+
+    Raises:
+        ConfigError: as `cut`.
+        DataError: as `k_core` and `cut`.
+    """
+    cores = (params.min_user_interactions, params.min_item_interactions)
+    if params.strategy == "leave_one_out":
+        ordered = in_order(k_core(interactions, *cores), params)
+        return ordered.with_columns(part=cut(ordered, params))
+    ordered = in_order(interactions, params)
+    parts = ordered.with_columns(part=cut(ordered, params))
+    future = pl.col("part") == "test"
+    return in_order(pl.concat([k_core(parts.filter(~future), *cores), parts.filter(future)]), params)
+
+
 def cut(ordered: pl.DataFrame, params: SplitParams) -> pl.Series:
     """The part ("train", "valid", "test") of every row.
 
@@ -85,33 +106,36 @@ def cut(ordered: pl.DataFrame, params: SplitParams) -> pl.Series:
     return _by_time(ordered["timestamp"], params)
 
 
-def fitted_until(ordered: pl.DataFrame, part: pl.Series) -> datetime | None:
+def fitted_until(parts: pl.DataFrame) -> datetime | None:
     """The moment of the latest train row: what comes after it, no model of this split has learned from.
 
     Args:
-        ordered: of `in_order`.
-        part: of `cut`, parallel.
+        parts: of `divided`.
 
     Returns:
         A UTC time; None where a train row has an order only, so that nobody can tell.
     """
-    times = ordered["timestamp"].filter(part == "train")
+    times = parts.filter(part="train")["timestamp"]
     latest = times.max()
     return latest if isinstance(latest, datetime) and not times.null_count() else None
 
 
-def sequences(ordered: pl.DataFrame, part: pl.Series, user_ids: pl.DataFrame, item_ids: pl.DataFrame) -> pl.DataFrame:
+def known_at_cut(parts: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
+    """The rows of `divided` that may say who and what there is: with `global_time`, those before the test part."""
+    return parts if params.strategy == "leave_one_out" else parts.filter(pl.col("part") != "test")
+
+
+def sequences(parts: pl.DataFrame, user_ids: pl.DataFrame, item_ids: pl.DataFrame) -> pl.DataFrame:
     """The table SEQUENCES: indexes instead of ids, positions within each user, oldest first.
 
     Args:
-        ordered: of `in_order`.
-        part: of `cut`, parallel.
+        parts: of `divided`.
         user_ids: map that covers all users.
         item_ids: map that covers all items.
     """
     position = pl.int_range(pl.len(), dtype=pl.Int32).over("user_id")
     indexed = (
-        ordered.select("user_id", "item_id", position=position, part=part)
+        parts.select("user_id", "item_id", "part", position=position)
         .join(user_ids, on="user_id", how="left", maintain_order="left")
         .join(item_ids, on="item_id", how="left", maintain_order="left")
     )
@@ -139,7 +163,8 @@ def tied_fraction(interactions: pl.DataFrame, params: SplitParams) -> float:
 
 
 def _by_time(times: pl.Series, params: SplitParams) -> pl.Series:
-    """Cut at the two moments after which the wanted shares of all rows lie; equal moments stay together."""
+    """Cut at the two moments after which the wanted shares of all rows lie; equal moments stay together. The earlier
+    one is found without the test part: what it holds, nobody knows yet."""
     if params.valid_fraction + params.test_fraction >= 1 or params.test_fraction == 0 or params.valid_fraction == 0:
         raise ConfigError(
             f"params.yaml: split.valid_fraction ({params.valid_fraction}) and split.test_fraction "
@@ -153,7 +178,9 @@ def _by_time(times: pl.Series, params: SplitParams) -> pl.Series:
     oldest_first = times.sort()
     rows = len(times)
     test_from = oldest_first[rows - max(1, round(rows * params.test_fraction))]
-    valid_from = oldest_first[rows - max(2, round(rows * (params.test_fraction + params.valid_fraction)))]
+    past = oldest_first.filter(oldest_first < test_from)
+    valid_rows = max(1, round(len(past) * params.valid_fraction / (1 - params.test_fraction)))
+    valid_from = past[-valid_rows] if len(past) >= valid_rows else test_from
     part = _name_parts(valid=(times >= valid_from) & (times < test_from), test=times >= test_from)
     empty = sorted({"train", "valid", "test"} - set(part))
     if empty:

@@ -48,8 +48,9 @@ def _run(arguments: argparse.Namespace) -> None:
         train_system(features, arguments.references, arguments.encoder, out, settings, checkpoints, _print_some)
     else:
         from ilm.elm.run_judging import judge_systems
+        from ilm.elm.table import markdown
 
-        _print_table(judge_systems(features, arguments.references, _systems(arguments.system), out, settings))
+        print(markdown(judge_systems(features, arguments.references, _systems(arguments.system), out, settings)))
 
 
 def _systems(named: list[str]) -> dict[str, list[Path]]:
@@ -61,17 +62,6 @@ def _systems(named: list[str]) -> dict[str, list[Path]]:
             raise ConfigError(f"--system {entry}: must be name=FOLDER.")
         systems.setdefault(name, []).append(Path(folder))
     return systems
-
-
-def _print_table(metrics: dict[str, dict[str, dict[str, dict[str, dict[str, float]]]]]) -> None:
-    """A line per system: both metrics, averaged over the tasks."""
-    closeness, perplexity = (metrics[name]["intervals"] for name in ("semantic_consistency", "log_perplexity"))
-    width = max(map(len, closeness))
-    for system, tasks in closeness.items():
-        cells = [tasks["average"], *([perplexity[system]["average"]] if system in perplexity else [])]
-        shown = (f"{cell['mean']:7.4f} [{cell['low']:.4f}, {cell['high']:.4f}]" for cell in cells)
-        print(f"{system:{width}}", *shown, sep="  ")
-    print(f"{'':{width}}  semantic consistency     nats per token of the reference")
 
 
 def _print_some(values: dict[str, float], step: int) -> None:

@@ -54,9 +54,9 @@ def answer_greedily(language_model: LanguageModel, questions: Sequence[str], max
     return continue_greedily(language_model, embeddings, prompts.mask, max_tokens)
 
 
-def worded(language_model: LanguageModel, texts: Sequence[str], chat: bool = True) -> Prompts:
-    """Texts without an item or a user, as questions in the chat template or as they are."""
-    examples = [Example((Turn((text,)),), chat=chat) for text in texts]
+def worded(language_model: LanguageModel, texts: Sequence[str]) -> Prompts:
+    """Texts without an item or a user, as questions in the chat template."""
+    examples = [Example((Turn((text,)),)) for text in texts]
     prompts = Renderer(language_model, 0)(examples, torch.zeros(len(texts), 1)).prompts
     device = language_model.model.device
     return Prompts(prompts.token_ids.to(device), prompts.mask.to(device), prompts.items, prompts.users)

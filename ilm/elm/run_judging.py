@@ -12,12 +12,12 @@ import torch
 from ilm.cf import factors as cf_factors
 from ilm.elm.comparison import comparison
 from ilm.elm.features import ElmFeatures, read_features
-from ilm.elm.plain_text import bridge_log_perplexity, language_model_log_perplexity
 from ilm.elm.references import References, load_references
 from ilm.elm.scores import Scores, judge, others_texts
 from ilm.elm.sentences import SentenceEncoder
 from ilm.elm.speaker import Speaker
 from ilm.errors import DataError
+from ilm.eval.plain_text import bridge_log_perplexity, language_model_log_perplexity
 from ilm.files import read_json, replaced, write_json
 from ilm.model.storage import CONFIG, load_bridge
 from ilm.train.distributed import Hardware, find_hardware

@@ -1,6 +1,6 @@
 """Held-out cases from examples.parquet and sequences.parquet: who is asked, what is held out, what was known before."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,9 @@ from ilm.eval.protocol import Cases
 
 if TYPE_CHECKING:
     import polars as pl
+
+_LATER = {"valid": ["valid", "test"], "test": ["test"]}
+"""Part -> what is not known when its first item is asked for."""
 
 
 def held_out_cases(examples: "pl.DataFrame", sequences: "pl.DataFrame", task: str, part: str = "test") -> Cases:
@@ -66,23 +69,49 @@ def candidate_items(
     part began, since nobody could know the others: where such an item is the target, it is missed.
 
     Raises:
-        DataError: an item of the sequences is not active.
+        DataError: an item of the sequences (with `global_time`, before the part) is not active.
     """
     import polars as pl
 
-    used = sequences["item_index"].unique().sort().to_numpy()
-    wrong = used[(used >= len(active)) | ~active[np.minimum(used, len(active) - 1)]]
+    by_time = strategy == "global_time"
+    before = sequences.filter(~pl.col("part").is_in(_LATER[part])) if by_time else sequences
+    met = before["item_index"].unique().sort().to_numpy()
+    wrong = met[(met >= len(active)) | ~active[np.minimum(met, len(active) - 1)]]
     if wrong.size:
         raise DataError(
             f"sequences.parquet: {wrong.size} items are not active in catalogue.parquet (first: item_index {wrong[0]})."
             " The two come from different runs: run `dvc repro split`."
         )
-    if strategy != "global_time":
-        return active
-    later = {"valid": ["valid", "test"], "test": ["test"]}[part]
-    known = np.zeros(len(active), dtype=np.bool_)
-    known[sequences.filter(~pl.col("part").is_in(later))["item_index"].to_numpy()] = True
-    return known
+    return np.isin(np.arange(len(active)), met) if by_time else active
+
+
+def sizes(sequences: "pl.DataFrame", active: NDArray[np.bool_], strategy: str, part: str = "test") -> dict[str, Any]:
+    """How much there is, and who is asked in a part: section `data` of metrics.json.
+
+    Returns:
+        {"users", "items" (active ones), "interactions", "split"; "cases": users with a target in the part, one each;
+        of these "users_without_train", who have a history but no interaction in the train part; and beside them
+        "users_without_history", who were first met in the part, so that there is nothing to ask with}. With
+        `leave_one_out` everybody is a case, and the last two are 0.
+    """
+    import polars as pl
+
+    counts = sequences.group_by("user_index").agg(
+        train=(pl.col("part") == "train").sum(),
+        before=(~pl.col("part").is_in(_LATER[part])).sum(),
+        held_out=(pl.col("part") == part).sum(),
+    )
+    asked = counts.filter(pl.col("held_out") > 0)
+    cases = asked.filter(pl.col("before") > 0)
+    return {
+        "users": counts.height,
+        "items": int(active.sum()),
+        "interactions": sequences.height,
+        "split": strategy,
+        "cases": cases.height,
+        "users_without_train": cases.filter(pl.col("train") == 0).height,
+        "users_without_history": asked.height - cases.height,
+    }
 
 
 def _lists(owners: NDArray[np.int32], items: NDArray[np.int32], users: NDArray[np.int32]) -> list[NDArray[np.int32]]:

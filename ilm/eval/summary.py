@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SETTINGS = ("filtered", "unfiltered")
 HEAD_SHARE = 0.2
 """Share of the candidates, most popular first, that counts as the head of the catalogue."""
+COLD_SHARE = 0.25
+"""Share of the users with train interactions, least active first, that counts as cold."""
 
 Rankings = Mapping[str, Mapping[str, Ranking]]
 """system -> task -> ranking, all systems on the same cases of a task."""
@@ -94,42 +96,52 @@ def significance_over_seeds(runs: Runs, subject: str, *, samples: int, seed: int
 
 
 def slices(
-    rankings: Rankings, cases: Mapping[str, Cases], train_counts: NDArray[np.int64], candidates: NDArray[np.bool_]
+    rankings: Rankings, cases: Mapping[str, Cases], sequences: "pl.DataFrame", candidates: NDArray[np.bool_]
 ) -> dict[str, Any]:
     """Who is served well, and what is recommended, in the filtered setting.
 
     Args:
         rankings: of all systems.
         cases: task -> its cases.
-        train_counts: [n_items] interactions of the train part.
+        sequences: the table `ilm.data.schema.SEQUENCES`, of which the train part is counted.
         candidates: [n_items], as in `target_ranks`.
 
     Returns:
-        {"head_items", "median_history", "missed_targets": task -> cases whose target is not among the candidates (a
-        miss for every system, none is dropped), "target_popularity": task -> head | tail -> {users, systems: system ->
-        metric}, "history_length": the same with short | long, "recommendations": task -> system -> {coverage_at_10,
-        mean_popularity_at_10}}. A slice without users has no systems.
+        {"head_items", "median_history", "cold_interactions", "missed_targets": task -> cases whose target is not among
+        the candidates (a miss for every system, none is dropped), "target_popularity": task -> head | tail -> {users,
+        systems: system -> metric}, "history_length": the same with short | long, "user_activity": the same with cold |
+        warm, and with new (no train interaction at all) where there are such users, "recommendations": task -> system
+        -> {coverage_at_10, mean_popularity_at_10}}. A slice without users has no systems.
     """
-    head = head_items(train_counts, candidates)
+    item_counts, user_counts = _train_counts(sequences, len(candidates))
+    head = head_items(item_counts, candidates)
     lengths = {task: np.array([len(seen) for seen in case.seen]) for task, case in cases.items()}
     median = float(np.median(np.concatenate(list(lengths.values()))))
+    active = np.concatenate([user_counts[case.user_index] for case in cases.values()])
+    cold = float(np.quantile(active[active > 0], COLD_SHARE)) if active.any() else 0.0
     result: dict[str, Any] = {
         "head_items": int(head.sum()),
         "median_history": median,
+        "cold_interactions": cold,
         "missed_targets": {task: int((~candidates[case.targets]).sum()) for task, case in cases.items()},
         "target_popularity": {},
         "history_length": {},
+        "user_activity": {},
         "recommendations": {},
     }
     for task, case in cases.items():
         mine = {system: tasks[task] for system, tasks in rankings.items()}
-        in_head, is_short = head[case.targets], lengths[task] <= median
+        in_head, is_short, counts = head[case.targets], lengths[task] <= median, user_counts[case.user_index]
         result["target_popularity"][task] = {"head": _slice(mine, in_head), "tail": _slice(mine, ~in_head)}
         result["history_length"][task] = {"short": _slice(mine, is_short), "long": _slice(mine, ~is_short)}
+        activity = {"new": counts == 0, "cold": (counts > 0) & (counts <= cold), "warm": counts > cold}
+        result["user_activity"][task] = {
+            name: _slice(mine, chosen) for name, chosen in activity.items() if name != "new" or chosen.any()
+        }
         result["recommendations"][task] = {
             system: {
                 "coverage_at_10": len(np.unique(ranking.top[ranking.top >= 0])) / int(candidates.sum()),
-                "mean_popularity_at_10": float(train_counts[ranking.top[ranking.top >= 0]].mean()),
+                "mean_popularity_at_10": float(item_counts[ranking.top[ranking.top >= 0]].mean()),
             }
             for system, ranking in mine.items()
         }
@@ -142,6 +154,18 @@ def head_items(train_counts: NDArray[np.int64], candidates: NDArray[np.bool_]) -
     head = np.zeros(len(candidates), dtype=np.bool_)
     head[order[: int(np.ceil(HEAD_SHARE * candidates.sum()))]] = True
     return head
+
+
+def _train_counts(sequences: "pl.DataFrame", items: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Interactions of the train part per item [n_items] and per user [n_users]."""
+    import polars as pl
+
+    train = sequences.filter(pl.col("part") == "train")
+    users = int(sequences["user_index"].max()) + 1  # type: ignore[arg-type]  # a column of integers
+    return (
+        np.bincount(train["item_index"].to_numpy(), minlength=items),
+        np.bincount(train["user_index"].to_numpy(), minlength=users),
+    )
 
 
 def _slice(rankings: Mapping[str, Ranking], chosen: NDArray[np.bool_]) -> dict[str, Any]:

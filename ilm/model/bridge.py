@@ -18,7 +18,7 @@ from ilm.model.head import RetrievalHead
 from ilm.model.language_model import LanguageModel
 
 RIDGE = 0.01
-"""Penalty of `Bridge.calibrate_answers`, in units of the mean square of a feature summed over the sample."""
+"""Penalty of regressions on hidden states, in units of the mean square of a feature summed over the sample."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +104,14 @@ class Bridge(nn.Module):
 
     @torch.no_grad()
     def calibrate_items(self, item_factors: Tensor) -> None:
-        """Start adapter and item table where items differ: centred over the catalogue [n, d], soft tokens at the scale
-        of the word embeddings.
+        """Start adapter and item table where items differ: centred over the catalogue [n, d] (without the items that
+        have no vector), soft tokens at the scale of the word embeddings.
 
         Half of a pretrained Q-Former's output is the same for all items; left in, it drowns what tells them apart.
         """
         if self.adapter.projection is None or self.head.item_projection is None:
             return
-        item_queries = self.encode_all(item_factors)
+        item_queries = self.encode_all(item_factors[item_factors.any(dim=1)])
         _calibrate(self.adapter.projection, self.adapter(item_queries), self.language_model.embedding_scale)
         _calibrate(self.head.item_projection, self.head.item_projection(item_queries.flatten(1)), 1.0)
 
@@ -132,13 +132,12 @@ class Bridge(nn.Module):
 
         What a hidden state says of the items before it is found in seconds that way, else in hundreds of steps.
         """
-        standard = self.head.standard(states).double()
-        inputs = torch.cat([standard, torch.ones_like(standard[:, :1])], dim=1)
-        gram = inputs.T @ inputs
-        ridge = RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        solution = torch.linalg.solve(gram + ridge, inputs.T @ contexts.double()).float()  # [w + 1, e]
-        self.head.answer_projection.weight.copy_(solution[:-1].T)
-        self.head.answer_projection.bias.copy_(solution[-1])
+        _fit(self.head.answer_projection, self.head.standard(states), contexts)
+
+    @torch.no_grad()
+    def calibrate_wishes(self, states: Tensor, wishes: Tensor) -> None:
+        """Fit the projection of hidden states [m, w] to what their prompts wish for [m, e], by ridge regression."""
+        _fit(self.head.wish_projection, self.head.standard(states), wishes)
 
     def embed(self, prompts: Prompts, item_soft: Tensor, user_soft: Tensor) -> Tensor:
         """Input embeddings [b, l, w]: word embeddings, with soft tokens scattered into the placeholders.
@@ -178,3 +177,13 @@ def _calibrate(linear: nn.Linear, outputs: Tensor, scale: float) -> None:
     factor = scale / (outputs - mean).square().mean().sqrt()
     linear.weight.mul_(factor)
     linear.bias.copy_((linear.bias - mean) * factor)
+
+
+def _fit(linear: nn.Linear, inputs: Tensor, outputs: Tensor) -> None:
+    """The ridge regression of `outputs` [m, e] on `inputs` [m, w]."""
+    inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], dim=1).double()
+    gram = inputs.T @ inputs
+    ridge = RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    solution = torch.linalg.solve(gram + ridge, inputs.T @ outputs.double()).float()  # [w + 1, e]
+    linear.weight.copy_(solution[:-1].T)
+    linear.bias.copy_(solution[-1])

@@ -26,6 +26,7 @@ class RetrievalHead(nn.Module):
     own; without queries it is that part alone. Hidden states are standardised with fixed statistics
     (`Bridge.calibrate_states`): in a language model's last layer a few features are so large that they would drown the
     others. Without a context, their projection is the whole query; beside one, it has the learned weight `blend`.
+    A second projection of theirs tells what a message wishes for (`Bridge.calibrate_wishes`); until then it is zero.
     """
 
     state_mean: Tensor
@@ -40,6 +41,9 @@ class RetrievalHead(nn.Module):
         self.register_buffer("state_mean", torch.zeros(width))
         self.register_buffer("state_deviation", torch.ones(width))
         self.answer_projection = nn.Linear(width, HEAD_WIDTH)
+        self.wish_projection = nn.Linear(width, HEAD_WIDTH).requires_grad_(False)
+        nn.init.zeros_(self.wish_projection.weight)
+        nn.init.zeros_(self.wish_projection.bias)
         self.item_projection = nn.Linear(queries * hidden, HEAD_WIDTH) if queries else None
         self.item_embedding = nn.Parameter(torch.zeros(items, HEAD_WIDTH)) if item_embedding else None
         if self.item_embedding is not None and not queries:
@@ -91,13 +95,21 @@ class RetrievalHead(nn.Module):
         context: Tensor = self.item_context(table, shown, rows, positions, users)
         return context
 
-    def forward(self, states: Tensor | None, context: Tensor | None, table: Tensor) -> Tensor:
-        """Scores [p, n] of all items for hidden states [p, w] and contexts [p, e], where there are such."""
+    def forward(
+        self, states: Tensor | None, context: Tensor | None, table: Tensor, told: Tensor | None = None
+    ) -> Tensor:
+        """Scores [p, n] of all items for hidden states [p, w] and contexts [p, e], where there are such.
+
+        `told` bool [p]: places at the end of a message, whose words may wish for something; None: there are none.
+        """
         queries = [] if context is None else [context]
         if states is not None:
-            said = self.answer_projection(self.standard(states))
+            standard = self.standard(states)
+            said = self.answer_projection(standard)
             if context is not None:  # zero where a prompt shows neither items nor a user: the words are all there is
                 said = torch.where((context != 0).any(dim=-1, keepdim=True), self.blend, 1.0) * said
             queries.append(said)
+            if told is not None:
+                queries.append(self.wish_projection(standard) * told[:, None])
         scores: Tensor = torch.stack(queries).sum(dim=0) @ table.T
         return scores if self.item_bias is None else scores + self.item_bias

@@ -126,9 +126,10 @@ class VectorScales(nn.Module):
         self.register_buffer("users", torch.ones(()))
 
     def fit(self, item_factors: Tensor, user_factors: Tensor) -> None:
-        """Set the scales from all item vectors [n, d] and user vectors [m, d]."""
+        """Set the scales from the item vectors [n, d] and user vectors [m, d] that are not zeros: how many items and
+        users came too late to be trained on must not matter."""
         for scale, factors in ((self.items, item_factors), (self.users, user_factors)):
-            scale.fill_(factors.float().square().mean().rsqrt())
+            scale.fill_(factors[factors.any(dim=1)].float().square().mean().rsqrt())
 
     def forward(self, vectors: Tensor, users: bool) -> Tensor:
         """[b, d] -> [b, d]."""

@@ -57,6 +57,8 @@ class BridgeCard:
     """Kind and sizes (`ilm.model.encoders.describe`)."""
     item_name_tokens: int = 0
     """Longest item name in tokens, where items stand in a prompt by their titles; 0 where they are soft tokens."""
+    index_seed: int | None = None
+    """Seed of the random index strings that it answers with where it spells an item; None: it answers with titles."""
 
 
 Card = TypeVar("Card", EncoderCard, BridgeCard)

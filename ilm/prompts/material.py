@@ -1,6 +1,6 @@
 """What the tasks' examples are made of: a catalogue's attributes, CF vectors, popularity, and who chose what."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,7 +30,8 @@ class Material:
 
     `item_factors` [n, d]; `popularity` [n]: users who chose the item, train part; `choices`: by recommendation task;
     `items`: indexes of the items that tasks about items ask for; `named` bool [n]: items whose title an answer may
-    give (of `title`, which is a way of ranking, any item); `max_history`: items of a history that are shown.
+    give (of `title`, which is a way of ranking, any item); `max_history`: items of a history that are shown;
+    `spoken`: what the task `title` answers with for each item (`ilm.prompts.indexes`), None for its title.
     """
 
     attributes: Attributes
@@ -40,6 +41,7 @@ class Material:
     items: NDArray[np.int64]
     named: NDArray[np.bool_]
     max_history: int
+    spoken: Sequence[str] | None = None
 
     @cached_property
     def directions(self) -> NDArray[np.float32]:

@@ -23,14 +23,14 @@ def straightforward(material: Material, row: int, rng: np.random.Generator) -> E
 
 
 def title(material: Material, row: int, rng: np.random.Generator) -> Example:
-    """As sequential, with the target's title as the answer: what ranking by generation needs."""
+    """As sequential, with the target's title or other name as the answer: what ranking by generation needs."""
     history, target = material.choices["sequential"][row]
-    name = material.attributes.titles[target]
+    name = (material.spoken or material.attributes.titles)[target]
     return recommendation(_drawn("sequential", rng), history, material.max_history, target, name)
 
 
 def recommendation(
-    template: str, history: NDArray[np.int32], max_history: int, target: int | None = None, title: str | None = None
+    template: str, history: NDArray[np.int32], max_history: int, target: int | None = None, name: str | None = None
 ) -> Example:
     """A recommendation prompt from a template with `{user}` and perhaps `{history}`.
 
@@ -39,13 +39,13 @@ def recommendation(
         history: item indexes, oldest first; all of them shape the user's vector.
         max_history: of these, how many of the last are shown.
         target: the item to ask for behind the last item and at the end; None to rank.
-        title: the target's title, if it is to be spelled.
+        name: the target's, if it is to be spelled.
     """
     shown = [int(item) for item in history[-max_history:]]
     following: Sequence[int | None] = [*shown[1:], target] if target is not None else [None] * len(shown)
     items = [Item(item, after) for item, after in zip(shown, following, strict=True)]
     ask = fill(template, history=items, user=USER)
-    return Example((Turn(ask, () if title is None else (f" {title}",), target),), history, chat=False)
+    return Example((Turn(ask, () if name is None else (f" {name}",), target),), history, chat=False)
 
 
 def _drawn(task: str, rng: np.random.Generator) -> str:

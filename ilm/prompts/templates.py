@@ -36,4 +36,6 @@ UNSEEN: dict[str, str] = {
     "sequential": "What is the top item for {history} and {user}?",
     "straightforward": "The best choice for {user} is:",
 }
+FIRST: dict[str, str] = {task: wordings[0] for task, wordings in SEEN.items()}
+"""What a ranking asks by unless it is told otherwise: the first of the seen ones."""
 TASKS = tuple(SEEN)

@@ -24,6 +24,9 @@ CONTEXTS = ("My taste is {user}. I liked {history}. ", "My taste is {user}. ", "
 LIKED = 4
 """Most items that a conversation begins with."""
 LEADS = ("Recommend", "I want", "Suggest")
+WISH = " {what}{when}{like}."
+RATHER, SOMETHING_ELSE = "Rather {value}, please.", "Something else, please."
+"""How a second turn asks."""
 NEIGHBOURS = 50
 """An item is "like" another if it is among so many nearest to it."""
 
@@ -61,7 +64,7 @@ def _opening(material: Material, row: Row, rng: np.random.Generator) -> Turn:
     """What the user is or liked, a wish, and the item that fulfils it."""
     history, target = row
     liked = _items(_distinct(history, int(rng.integers(1, LIKED + 1))))
-    template = CONTEXTS[rng.integers(len(CONTEXTS))] + LEADS[rng.integers(len(LEADS))] + " {what}{when}{like}."
+    template = CONTEXTS[rng.integers(len(CONTEXTS))] + LEADS[rng.integers(len(LEADS))] + WISH
     ask = fill(template, user=USER, history=liked, **_wish(material, history, target, rng))
     return Turn(ask, answer(material.attributes, target), target)
 
@@ -85,12 +88,12 @@ def _wish(
 
 def _other_wish(known: Attributes, previous: int, target: int, rng: np.random.Generator) -> str:
     """A wish that the target fulfils and the previous item does not."""
-    wishes = ["Something else, please."]
+    wishes = [SOMETHING_ELSE]
     if known.years[previous] and known.years[target]:
         difference = int(np.sign(known.years[target] - known.years[previous]))
         wishes += {-1: ["Something older, please."], 0: [], 1: ["Something newer, please."]}[difference]
     had = known.wishes(previous)
-    wishes += [f"Rather {value}, please." for value in known.wishes(target) if value not in had]
+    wishes += [RATHER.format(value=value) for value in known.wishes(target) if value not in had]
     return wishes[rng.integers(len(wishes))]
 
 

@@ -103,7 +103,7 @@ class GenerationRecommender:
         """bool [b, n_items]: inactive items, and those seen."""
         excluded = self._inactive.repeat(len(seen), 1)
         for row, items in zip(excluded, seen, strict=True):
-            row[torch.as_tensor(items, dtype=torch.int64)] = True
+            row[torch.tensor(items, dtype=torch.int64)] = True
         return excluded
 
     def _found(

@@ -1,6 +1,7 @@
 """Full-catalogue ranking by the retrieval head: one prompt forward and one matmul per batch of users."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from ilm.cf import factors as cf_factors
 from ilm.model.bridge import Bridge
 from ilm.model.storage import BridgeCard, load_bridge
 from ilm.prompts.example import Example
+from ilm.prompts.templates import FIRST
 from ilm.rank.prompting import PromptBuilder, encode_catalogue
 
 
@@ -23,17 +25,25 @@ class HeadRecommender:
 
     def __init__(self, model: Bridge, card: BridgeCard, factors: cf_factors.Factors, batch_size: int = 32) -> None:
         self.model, self.card, self.batch_size = model, card, batch_size
+        self.templates: Mapping[str, str] = FIRST
+        """What is asked, by task."""
         item_queries = encode_catalogue(model, card, factors)
         self.prompts = PromptBuilder(model, card, factors, item_queries)
         with torch.no_grad():
             self._table = model.head.table(item_queries)  # [n, e]
+
+    def asking(self, templates: Mapping[str, str]) -> "HeadRecommender":
+        """The same recommender that asks by other templates: task -> wording (`ilm.prompts.templates`)."""
+        other = copy(self)
+        other.templates = templates
+        return other
 
     def score(self, task: str, histories: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         """Scores [batch, n_items] of all items for each history (item indexes, oldest first); higher is better.
 
         `task` "sequential" shows the history's latest items, "straightforward" only the user's vector.
         """
-        return self.score_examples(self.prompts.recommendations(task, histories))
+        return self.score_examples(self.prompts.recommendations(task, histories, self.templates))
 
     @torch.no_grad()
     def score_examples(self, examples: Sequence[Example]) -> NDArray[np.float32]:
@@ -47,7 +57,8 @@ class HeadRecommender:
         states = self.model.language_model.hidden_states(embeddings, rendered.prompts.mask)
         head, rows = self.model.head, torch.arange(len(examples))
         context = rendered.context(head, self._table, user_queries, rows, rendered.answer)
-        scores: NDArray[np.float32] = head(states[rows, rendered.answer], context, self._table).numpy()
+        told = torch.tensor([example.chat for example in examples])
+        scores: NDArray[np.float32] = head(states[rows, rendered.answer], context, self._table, told).numpy()
         return scores
 
 

@@ -1,6 +1,6 @@
 """Histories, or any examples, -> the language model's input: what every way of ranking puts before the answer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from ilm.model.storage import BridgeCard
 from ilm.prompts.example import Example
 from ilm.prompts.recommendation import recommendation
 from ilm.prompts.rendering import Rendered, Renderer
-from ilm.prompts.templates import SEEN
+from ilm.prompts.templates import FIRST
 
 
 class PromptBuilder:
@@ -37,12 +37,14 @@ class PromptBuilder:
         with torch.no_grad():
             self._item_soft = model.adapter(item_queries)  # [n, s, w]
 
-    def recommendations(self, task: str, histories: Sequence[NDArray[np.int32]]) -> list[Example]:
-        """One example per history (item indexes, oldest first), by the task's first seen template.
+    def recommendations(
+        self, task: str, histories: Sequence[NDArray[np.int32]], templates: Mapping[str, str] = FIRST
+    ) -> list[Example]:
+        """One example per history (item indexes, oldest first), by the task's template.
 
         Task "sequential" shows the history's latest items, "straightforward" only the user's vector.
         """
-        return [recommendation(SEEN[task][0], history, self._max_history) for history in histories]
+        return [recommendation(templates[task], history, self._max_history) for history in histories]
 
     @torch.no_grad()
     def rendered(self, examples: Sequence[Example]) -> tuple[Rendered, Tensor]:

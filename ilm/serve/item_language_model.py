@@ -17,10 +17,11 @@ from ilm.errors import ArtifactError, LookupFailed
 from ilm.files import read_json, replaced, write_json, write_text
 from ilm.model.storage import HISTORY, load_bridge, save_bridge
 from ilm.prompts.attributes import attributes
+from ilm.prompts.catalogue import Catalogue
+from ilm.prompts.conversation import reply_text
+from ilm.rank.conversation import answer, best_items
 from ilm.rank.head import HeadRecommender
 from ilm.serve import bundle
-from ilm.serve.catalogue import Catalogue
-from ilm.serve.conversation import as_example, reply_text
 
 _COLUMNS = {
     bundle.CATALOGUE: ("item_index", "item_id", "title", "active"),
@@ -174,7 +175,8 @@ class ItemLanguageModel:
             raise LookupFailed("give either a user id or a history of titles, and not both.")
         seen = self._seen(user, history)
         scores = self._ranker.score("sequential", [seen])[0]
-        return self._recommended(scores, self._best(scores, seen if exclude_seen else seen[:0], k))
+        best = best_items(scores, self._catalogue.active, seen if exclude_seen else seen[:0], k)
+        return self._recommended(scores, best)
 
     def chat(
         self,
@@ -204,20 +206,8 @@ class ItemLanguageModel:
         if user is not None and history:
             raise LookupFailed("give a user id or a history of titles, not both.")
         seen = self._seen(user, history)
-        example, mentioned = as_example(messages, seen, self._catalogue)
-        scores = self._ranker.score_examples([example])[0]
-        best = self._best(scores, np.append(seen, mentioned).astype(np.int32), k)
-        return Reply(reply_text(self._attributes, best), self._recommended(scores, best))
-
-    def _best(self, scores: NDArray[np.float32], excluded: NDArray[np.int32], k: int) -> list[int]:
-        """The k active items with the highest scores, best first; ties in the order of the catalogue."""
-        if k < 1:
-            raise LookupFailed(f"k is {k}; ask for at least 1 item.")
-        allowed = self._catalogue.active.copy()
-        allowed[excluded] = False
-        candidates = np.flatnonzero(allowed)
-        best: list[int] = candidates[np.argsort(-scores[candidates], kind="stable")[:k]].tolist()
-        return best
+        (found,) = answer(self._ranker, self._catalogue, [messages], [seen], k)
+        return Reply(reply_text(self._attributes, found.items), self._recommended(found.scores, found.items))
 
     def _recommended(self, scores: NDArray[np.float32], items: Sequence[int]) -> list[Recommendation]:
         ids, titles = self._catalogue.item_ids, self._catalogue.titles

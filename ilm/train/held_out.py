@@ -5,7 +5,7 @@ ranking and must know every item), and all choices of the valid part. With equal
 items that stage 1 kept out, too.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +33,7 @@ def split_material(
     max_history: int,
     held_out_fraction: float,
     seed: int,
+    spoken: Sequence[str] | None = None,
 ) -> tuple[Material, Material]:
     """Material to train on, and held-out material: other items to ask about, other choices.
 
@@ -40,14 +41,17 @@ def split_material(
         train: choices of the train part by recommendation task.
         valid: of the valid part.
         held_out_fraction: share of the active items that are kept out.
+        spoken: as in `Material`.
     """
     active = np.flatnonzero(attributes.active)
     order = np.random.default_rng([seed, 0]).permutation(len(active))
     kept_out = active[order[: int(len(active) * held_out_fraction)]]
     named = attributes.active.copy()
     named[kept_out] = False
-    training = Material(attributes, item_factors, popularity, train, np.flatnonzero(named), named, max_history)
-    held_out = Material(attributes, item_factors, popularity, valid, np.sort(kept_out), attributes.active, max_history)
+    training = Material(attributes, item_factors, popularity, train, np.flatnonzero(named), named, max_history, spoken)
+    held_out = Material(
+        attributes, item_factors, popularity, valid, np.sort(kept_out), attributes.active, max_history, spoken
+    )
     return training, held_out
 
 

@@ -17,6 +17,7 @@ from ilm.model.bridge import Bridge
 from ilm.model.language_model import load_language_model
 from ilm.model.storage import BridgeCard, load_encoder, save_bridge
 from ilm.prompts.attributes import read_attributes
+from ilm.prompts.indexes import spoken_names
 from ilm.prompts.material import Choices
 from ilm.prompts.rendering import item_names
 from ilm.prompts.templates import TASKS
@@ -97,6 +98,7 @@ def run_finetune(
     bridge = Bridge(
         encoder, language_model, items, model_params.soft_tokens, params.item_embedding, names, params.item_context
     )
+    index_seed = params.seed if params.names == "index" else None
     chosen = read_pairs(inputs.user_item, "user_index", "item_index")[:, 1]
     material, held_out = split_material(
         attributes,
@@ -107,6 +109,7 @@ def run_finetune(
         max_history,
         params.held_out_fraction,
         params.seed,
+        spoken_names(attributes.titles, index_seed),
     )
     data = Stage2Data(material, held_out, UserFoldIn(factors.item_factors, factors.regularization, factors.alpha))
     settings = [dict(model), dict(finetuning), max_history, language_model.sha256]
@@ -128,6 +131,7 @@ def run_finetune(
             recipe=pretrained.recipe,
             encoder=pretrained.encoder,
             item_name_tokens=0 if names is None else names.shape[1],
+            index_seed=index_seed,
         )
         with replaced(out) as folder:
             save_bridge(folder, bridge.cpu(), card, history)

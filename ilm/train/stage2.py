@@ -28,6 +28,7 @@ from ilm.train.distributed import ONE_CPU, Hardware
 from ilm.train.held_out import held_out_language
 from ilm.train.loop import Losses, Schedule, optimizer_for, train
 from ilm.train.mixture import Mixture
+from ilm.train.wishes import learn_wishes
 
 if TYPE_CHECKING:
     from ilm.params import FinetuneParams
@@ -183,6 +184,7 @@ def finetune(
     )
     schedule = Schedule(params.steps, params.warmup, params.checkpoint_every, params.gradient_accumulation)
     history = train("stage2", model, optimizer, stage.losses, schedule, checkpoints, log, hardware)
+    learn_wishes(stage, params.wish_prompts)
     if hardware.is_main:
         values = held_out_language(data.held_out, params.mixture, stage.nats, params.seed)
         history[-1] |= values

@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -82,6 +81,9 @@ def test_every_system_is_ranked_with_every_seed_and_deterministic_ones_once(done
         "items": ITEMS,
         "interactions": USERS * HISTORY,
         "split": "leave_one_out",
+        "cases": USERS,
+        "users_without_train": 0,
+        "users_without_history": 0,
     }
     for system, seeds in metrics["seeds"].items():
         for task in ("sequential", "straightforward"):
@@ -181,6 +183,26 @@ def test_other_setting_of_stage_2_trains_stage_2_only(
     assert len(list((project / ".bench/tiny/kept/models").glob("*/model.safetensors"))) == 5
 
 
+def test_other_ways_of_ranking_use_the_same_training(
+    project: Path, done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbid(monkeypatch, "ilm.bench.training.run_pretrain", "ilm.bench.training.run_finetune")
+    bench(project, again(done, systems=("ilm", "ilm-unseen", "ilm-titles"), seeds=1))
+    found = results(project)["per_seed"]
+    assert found["ilm"] == {
+        task: {s: {m: v[:1] for m, v in ms.items()} for s, ms in settings.items()}
+        for task, settings in results(done)["per_seed"]["ilm"].items()
+    }
+    assert len({str(values) for values in found.values()}) == 3
+
+
+def test_index_strings_are_a_training_of_stage_2(project: Path, done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forbid(monkeypatch, "flows.bench_features.run_step", "ilm.bench.training.run_pretrain")
+    bench(project, again(done, systems=("ilm-indexes",), seeds=1))
+    (trial,) = read_json(project / "reports/bench/tiny/trials.json")
+    assert trial["settings"]["finetune"]["names"] == "index"
+
+
 def test_other_setting_of_a_step_runs_that_step_and_those_behind_it(project: Path, done: Path) -> None:
     request = again(done, systems=("als",), overrides=("cf.factors=3",))
     assert bench(project, request).steps == ["cf"], "pairs does not read the vectors"
@@ -205,26 +227,6 @@ def test_ablation_shares_what_is_equal_and_keeps_its_order(
     assert [line.split(" | ")[0] for line in outcome.table.splitlines()[4:7]] == [f"| {name}" for name in chosen]
     assert len(set((project / ".bench/tiny/kept/encoders").iterdir()) - before) == 2, "only IT is new, with its cost"
     assert (outcome.folder / "plot.svg").read_text().startswith("<svg")
-
-
-def test_all_systems_that_read_the_log_alone_run_and_sasrec_depends_on_the_seed(
-    project: Path, done: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ilm.baselines.sasrec import SasRecSizes
-    from ilm.baselines.sasrec_training import SasRecTraining
-    from ilm.bench import log_systems
-
-    small = SasRecTraining(sizes=SasRecSizes(width=8, layers=1, heads=1, max_length=4), epochs=2, warmup=1)
-    monkeypatch.setattr(log_systems, "SasRecTraining", lambda seed: replace(small, seed=seed))
-    names = ("popularity", "als", "item-knn", "recent-items", "sasrec")
-    bench(project, again(done, systems=names))
-    metrics = results(project)
-    assert metrics["seeds"] == {name: [0] for name in names} | {"sasrec": [0, 1]}
-    models = read_json(project / "reports/bench/tiny/hashes.json")["models"]
-    assert models["sasrec seed 0"] != models["sasrec seed 1"]
-    forbid(monkeypatch, "ilm.bench.log_systems.train_sasrec", "ilm.bench.trials.target_ranks")
-    bench(project, again(done, systems=names))
-    assert results(project) == metrics
 
 
 def test_items_without_text_leave_the_systems_that_read_none(

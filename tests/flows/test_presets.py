@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.bench import _with_overrides
+from flows.bench import with_overrides
 from flows.presets import BENCHMARKS, data_settings, require_sizes
+from ilm.data.split import Counts
 from ilm.errors import ConfigError, DataError
 from ilm.params import Params
 
@@ -40,13 +41,13 @@ def test_folder_without_the_data_is_a_message_that_says_what_is_needed(tmp_path:
 
 @pytest.mark.parametrize(("name", "sizes"), [("ml-1m", (6040, 3416, 999611)), ("beauty", (22363, 12101, 198502))])
 def test_published_sizes_are_accepted_and_a_difference_of_one_is_not(name: str, sizes: tuple[int, int, int]) -> None:
-    require_sizes(BENCHMARKS[name], *sizes)
+    require_sizes(BENCHMARKS[name], Counts(*sizes))
     for place in range(3):
         with pytest.raises(DataError, match="OpenP5"):
-            require_sizes(BENCHMARKS[name], *(size + (number == place) for number, size in enumerate(sizes)))
+            require_sizes(BENCHMARKS[name], Counts(*(size + (number == place) for number, size in enumerate(sizes))))
 
 
 def test_every_preset_is_settings_that_exist() -> None:
     for benchmark in BENCHMARKS.values():
         texts = [f"{s}.{k}={json.dumps(v)}" for s, values in benchmark.settings.items() for k, v in values.items()]
-        assert _with_overrides(Params(), texts)
+        assert with_overrides(Params(), texts)

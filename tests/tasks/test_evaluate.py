@@ -14,23 +14,37 @@ from ilm.data import schema
 from ilm.errors import ArtifactError, DataError
 from ilm.eval.metrics import METRICS, means
 from ilm.files import read_json, write_json
+from ilm.prompts.example import Example
+from ilm.prompts.templates import UNSEEN
 from tasks import evaluate, paths
 
 USERS, ITEMS, SHOWN = 14, 12, 3
 TASKS = ("sequential", "straightforward")
-PARAMS = with_params(evaluate={"batch_size": 4, "bootstrap_samples": 100}, cf={"factors": 3})
+PARAMS = with_params(evaluate={"batch_size": 4, "bootstrap_samples": 100, "conversation_users": 5}, cf={"factors": 3})
+PLAIN = {"log_perplexity_alone": 3.5, "log_perplexity_inside": 3.5}
 
 
 class Oracle:
-    """Knows the held-out item: it is the one after the last of the history. Remembers what it was shown."""
+    """Knows the held-out item: it is the one after the last of the history, unless the prompt is an unseen one.
+    Remembers what it was shown."""
 
-    def __init__(self) -> None:
+    batch_size, model = 4, None
+
+    def __init__(self, step: int = 1) -> None:
+        self.step = step
         self.lengths: set[int] = set()
+
+    def asking(self, templates: dict[str, str]) -> "Oracle":
+        assert templates == UNSEEN
+        return Oracle(step=2)
+
+    def score_examples(self, examples: Sequence[Example]) -> np.ndarray:
+        return self.score("conversation", [example.profile for example in examples])
 
     def score(self, task: str, histories: Sequence[np.ndarray]) -> np.ndarray:
         self.lengths |= {len(history) for history in histories}
         scores = np.zeros((len(histories), ITEMS), np.float32)
-        scores[np.arange(len(histories)), [(history[-1] + 1) % (ITEMS - 1) for history in histories]] = 1
+        scores[np.arange(len(histories)), [(history[-1] + self.step) % (ITEMS - 1) for history in histories]] = 1
         return scores
 
 
@@ -60,8 +74,8 @@ def oracle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Oracle:
     )
     save(paths.CF_FACTORS, fitted.factors)
     write_json(paths.COST / "cf.json", {"seconds": 1.5, "peak_memory_mb": 300, "mlflow_run_id": "abc"})
-    write_json(paths.FINETUNED / "history.json", [{"step": 0, "loss": 2.0}, {"step": 1, "loss": 1.0}])
     oracle = Oracle()
+    monkeypatch.setattr("ilm.eval.plain_text.plain_text", lambda model: PLAIN)
     monkeypatch.setattr("ilm.rank.head.load_recommender", lambda model, factors, batch_size: oracle)
     return oracle
 
@@ -73,8 +87,12 @@ def write_examples(rows: list[tuple[str, str, int, list[int], int]]) -> None:
 def test_metrics_file_has_exactly_the_agreed_keys() -> None:
     evaluate.run(FakeStep(PARAMS))
     metrics = read_json(paths.METRICS)
-    assert set(metrics) == {"data", "systems", "cost", "significance", "slices"}
-    assert metrics["data"] == {"users": 14, "items": 11, "interactions": 98, "split": "leave_one_out"}
+    assert set(metrics) == {
+        "data", "systems", "cost", "significance", "slices", "ranking_seconds", "prompts",
+        "conversation", "plain_text",
+    }  # fmt: skip
+    sizes = {"users": 14, "items": 11, "interactions": 98, "split": "leave_one_out"}
+    assert metrics["data"].items() >= sizes.items()
     assert set(metrics["systems"]) == {"popularity", "als", "ilm"}
     for tasks in metrics["systems"].values():
         assert set(tasks) == set(TASKS)
@@ -84,6 +102,8 @@ def test_metrics_file_has_exactly_the_agreed_keys() -> None:
     assert set(metrics["cost"]) == {"cf", "evaluate"}
     assert metrics["cost"]["cf"] == {"seconds": 1.5, "peak_memory_mb": 300.0}
     assert set(metrics["cost"]["evaluate"]) == {"seconds", "peak_memory_mb"}
+    assert set(metrics["ranking_seconds"]) == set(metrics["systems"])
+    assert all(set(tasks) == set(TASKS) for tasks in metrics["ranking_seconds"].values())
 
 
 def test_scores_have_every_user_once_and_give_the_metrics() -> None:
@@ -104,9 +124,32 @@ def test_system_that_knows_the_answer_is_perfect_and_proved_better() -> None:
     assert metrics["significance"]["paired"]["ilm_minus_popularity"]["sequential"]["filtered"]["ndcg_at_5"]["low"] > 0
 
 
-def test_model_is_shown_the_examples_history(oracle: Oracle) -> None:
+def test_model_is_shown_the_examples_history_and_in_conversations_all_that_was_seen(oracle: Oracle) -> None:
     evaluate.run(FakeStep(PARAMS))
-    assert oracle.lengths == {SHOWN}
+    assert oracle.lengths == {SHOWN, 6}
+
+
+def test_seen_and_unseen_prompts_are_compared_for_each_task() -> None:
+    step = FakeStep(PARAMS)
+    evaluate.run(step)
+    for task, found in read_json(paths.METRICS)["prompts"].items():
+        assert found["seen"]["filtered"]["ndcg_at_5"] == 1.0
+        assert found["unseen"]["filtered"]["ndcg_at_5"] < 1.0
+        assert found["seen_minus_unseen"]["filtered"]["ndcg_at_5"]["low"] > 0
+        assert step.metrics[f"ilm-unseen_{task}_filtered_ndcg_at_5"] == found["unseen"]["filtered"]["ndcg_at_5"]
+
+
+def test_conversations_and_plain_text_are_measured_and_logged() -> None:
+    step = FakeStep(PARAMS)
+    evaluate.run(step)
+    metrics = read_json(paths.METRICS)
+    talked = metrics["conversation"]
+    assert talked["users"] == 5
+    assert talked["in_catalogue"] == talked["not_seen_before"] == 1.0
+    assert talked["all"]["turns"]["first_seen"]["hr_at_10"] == 1.0
+    assert step.metrics["conversation_value_first_seen_hr_at_10"] == 1.0
+    assert metrics["plain_text"] == PLAIN
+    assert step.metrics["plain_text_log_perplexity_inside"] == 3.5
 
 
 def test_baselines_are_shown_the_whole_history(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +165,7 @@ def test_baselines_are_shown_the_whole_history(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_rerun_gives_equal_bytes() -> None:
-    outputs = (paths.SCORES, paths.REPORT)
+    outputs = (paths.SCORES, paths.METRICS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate, "peak_memory_mb", lambda: 1.0)
         evaluate.run(FakeStep(PARAMS))
@@ -131,18 +174,12 @@ def test_rerun_gives_equal_bytes() -> None:
     assert [path.read_bytes() for path in outputs] == before
 
 
-def test_report_shows_the_curves_and_the_settings() -> None:
-    evaluate.run(FakeStep(PARAMS))
-    page = paths.REPORT.read_text(encoding="utf-8")
-    assert "Stage 2" in page
-    assert "Stage 1" not in page
-    assert "bootstrap_samples: 100" in page
-
-
 def test_metrics_are_logged_by_system_task_and_setting() -> None:
     step = FakeStep(PARAMS)
     evaluate.run(step)
-    assert len(step.metrics) == 3 * 2 * 2 * len(METRICS)
+    assert sum(name.endswith(METRICS) for name in step.metrics if "conversation" not in name) == 4 * 2 * 2 * len(
+        METRICS
+    )
     assert step.metrics["ilm_sequential_filtered_ndcg_at_10"] > 0
 
 
@@ -158,7 +195,6 @@ def test_model_that_gives_nan_is_refused_and_writes_nothing(oracle: Oracle, monk
         evaluate.run(FakeStep(PARAMS))
     assert not paths.SCORES.exists()
     assert not paths.METRICS.exists()
-    assert not paths.REPORT.exists()
 
 
 @pytest.mark.parametrize("cost", [{"seconds": 1.0}, [], {"seconds": None, "peak_memory_mb": 1}])

@@ -136,3 +136,23 @@ def test_a_log_with_an_order_only_has_no_such_moment() -> None:
     split.run(FakeStep())
 
     assert read_json(paths.SPLIT)["fitted_until"] is None
+
+
+def test_with_global_time_who_and_what_comes_after_the_cut_gets_the_last_numbers_and_is_inactive(project: Path) -> None:
+    """The last user, u11, comes only then, as does a_new_user: sorted, but behind those who were known."""
+    log, items = (pl.read_csv(project / f"data/raw/{name}.csv") for name in ("interactions", "items"))
+    latest = log.filter(pl.col("timestamp") == pl.col("timestamp").max())
+    planted = latest.with_columns(user_id=pl.lit("a_new_user"), item_id=pl.lit("a_new_item"))
+    new = items[:1].with_columns(item_id=pl.lit("a_new_item"), title=pl.lit("New"))
+    pl.concat([log, planted]).write_csv(project / "data/raw/interactions.csv")
+    pl.concat([items, new]).write_csv(project / "data/raw/items.csv")
+    ingest.run(FakeStep())
+
+    split.run(FakeStep(with_params(split={"strategy": "global_time"})))
+
+    users = schema.read_table(paths.USER_IDS, schema.USER_IDS)["user_id"].to_list()
+    assert users == [*(f"u{n:02}" for n in range(USERS - 1)), "a_new_user", "u11"]
+    assert catalogue()["item_id"].to_list() == [*(f"i{n}" for n in range(ITEMS)), "a_new_item"]
+    assert catalogue()["active"].to_list() == [True] * ITEMS + [False]
+    sequences = schema.read_table(paths.SEQUENCES, schema.SEQUENCES)
+    assert sequences.filter(user_index=USERS - 1).rows() == [(USERS - 1, 0, ITEMS, "test")]

@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from ilm.baselines import sasrec_training
+from ilm.baselines.curve import read_curve, recording
 from ilm.baselines.sasrec import SasRec, SasRecSizes
-from ilm.baselines.sasrec_training import HeldOut, SasRecSteps, SasRecTraining, cut, train_sasrec, training_for
+from ilm.baselines.sasrec_training import HeldOut, SasRecSteps, SasRecTraining, cut, train_sasrec, training_of
 from ilm.errors import ConfigError, DataError
-from ilm.eval.metrics import ndcg_at_k
+from ilm.eval.metrics import hr_at_k, ndcg_at_k
 from ilm.eval.protocol import Cases, target_ranks
 from ilm.model.shards import WHOLE, Shard
+from ilm.params import SasRecParams
 from ilm.train.checkpoint import CheckpointStore
 
 ITEMS = 12
@@ -98,6 +100,7 @@ def test_held_out_values_are_those_of_the_protocol():
     torch.testing.assert_close(measured["held_out_loss"], nats.mean())
     cases = Cases(np.arange(len(LOGS), dtype=np.int32), HELD_OUT.targets, LOGS, LOGS)
     ranks = target_ranks(stage.model, "", cases, np.ones(ITEMS, np.bool_), 3).filtered
+    assert float(measured["held_out_hr_at_10"]) == pytest.approx(hr_at_k(ranks, 10).mean())
     assert float(measured["held_out_ndcg_at_10"]) == pytest.approx(ndcg_at_k(ranks, 10).mean())
 
 
@@ -154,11 +157,34 @@ def test_a_cycle_is_learnt_from_every_start():
     assert hits.mean() > 0.95
 
 
-def test_a_large_log_gets_the_larger_network():
-    half = np.zeros(sasrec_training.LARGE_LOG // 2, np.int32)
-    assert training_for([half, half], seed=4) == SasRecTraining(seed=4)
-    small = training_for([half, half[1:]], seed=4)
-    assert (small.sizes.width < SasRecSizes().width, small.seed) == (True, 4)
+def test_curve_goes_on_where_a_killed_training_does(tmp_path):
+    """Whatever was recorded behind the saved state happens again, and stands there once."""
+    store, path = CheckpointStore(tmp_path / "states", "a"), tmp_path / "curve.jsonl"
+    with pytest.raises(Killed):
+        train_sasrec(LOGS, HELD_OUT, ITEMS, TRAINING, store, recording(path, "sasrec", kill_at(7)))
+    before = read_curve(path)
+    path.write_text(path.read_text() + '{"step": 9, "seconds": 99.0}\n')
+    _, history = train_sasrec(LOGS, HELD_OUT, ITEMS, TRAINING, store, recording(path, "sasrec", lambda *_: None))
+    curve = read_curve(path)
+    checks = [record for record in history if "held_out_loss" in record]
+    assert 0 < len(before) < len(checks)
+    assert curve[: len(before)] == before
+    assert [check["step"] - 1 for check in curve] == [check["step"] for check in checks]
+    assert [check["hr_at_10"] for check in curve] == [check["held_out_hr_at_10"] for check in checks]
+    seconds = [check["seconds"] for check in curve]
+    assert seconds == sorted(seconds)
+
+
+def test_settings_are_the_section_and_a_seed():
+    training = training_of(SasRecParams(width=8, max_length=4, epochs=3).model_dump(), seed=4)
+    assert training == SasRecTraining(SasRecSizes(width=8, max_length=4), epochs=3, warmup=50, seed=4)
+
+
+@pytest.mark.parametrize("changes", [{"hidden": 3}, {"width": None}])
+def test_settings_of_another_version_are_refused(changes):
+    settings = {name: value for name, value in (SasRecParams().model_dump() | changes).items() if value is not None}
+    with pytest.raises(ConfigError, match=r"another version \((hidden|width)\). Run `ilm export` again"):
+        training_of(settings, seed=0)
 
 
 @pytest.mark.parametrize("setting", ["epochs", "batch_size", "check_every"])

@@ -55,5 +55,5 @@ def test_change_of_code_changes_the_key(tmp_path: Path, monkeypatch: pytest.Monk
 def test_all_code_that_results_depend_on_exists() -> None:
     from ilm.bench import log_systems, training, trials
 
-    for name in (*log_systems._TRAINED, *training._FINETUNE_CODE, *trials._RANKING_CODE, *trials._HEAD_CODE):
+    for name in (*log_systems._TRAINED, *training._FINETUNE_CODE, *trials._RANKING_CODE, *trials._MODEL_CODE):
         assert (kept.ROOT / name).exists(), name

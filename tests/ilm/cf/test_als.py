@@ -92,6 +92,24 @@ def test_users_and_items_without_train_interactions_are_zero() -> None:
     assert np.array_equal(np.flatnonzero(~factors.item_factors.any(axis=1)), np.setdiff1d(np.arange(33), pairs[:, 1]))
 
 
+def test_how_users_are_numbered_does_not_change_a_bit() -> None:
+    pairs, number = random_pairs(), np.random.default_rng(1).permutation(40)
+    first, second = run(pairs).factors, run(np.stack([number[pairs[:, 0]], pairs[:, 1]], axis=1)).factors
+    assert second.item_factors.tobytes() == first.item_factors.tobytes()
+    assert second.user_factors[number].tobytes() == first.user_factors.tobytes()
+
+
+def test_users_and_items_that_nobody_met_in_train_do_not_change_a_bit_of_the_others() -> None:
+    """Wherever the maps put them: before, between or behind the others."""
+    pairs = random_pairs()
+    users, items = (np.sort(np.random.default_rng(2).choice(2 * n, n, replace=False)) for n in (40, 30))
+    alone = run(pairs).factors
+    among = run(np.stack([users[pairs[:, 0]], items[pairs[:, 1]]], axis=1), n_users=80, n_items=60).factors
+    assert among.item_factors[items].tobytes() == alone.item_factors.tobytes()
+    assert among.user_factors[users].tobytes() == alone.user_factors.tobytes()
+    assert not np.delete(among.item_factors, items, axis=0).any()
+
+
 def test_stored_user_vector_equals_fold_in_of_the_train_history() -> None:
     pairs = random_pairs()
     factors = run(pairs).factors

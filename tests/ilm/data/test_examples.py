@@ -43,11 +43,12 @@ def test_held_out_examples_ask_for_the_first_item_of_their_part_given_everything
         assert select(table, task, "test") == [(1, [100, 101, 102], 103), (2, [200, 201, 202], 203)]
 
 
-def test_users_without_train_items_or_without_a_held_out_part_have_no_held_out_example() -> None:
-    table = examples(sequences({1: "vve", 2: "ttt", 3: "te", 4: "tv"}), PARAMS)
+def test_held_out_examples_are_of_users_with_something_before_it() -> None:
+    """In the train part or not: who came in the valid part can be asked in the test part."""
+    table = examples(sequences({1: "vve", 2: "ttt", 3: "te", 4: "tv", 5: "ee"}), PARAMS)
 
     assert [row[0] for row in select(table, "sequential", "valid")] == [4]
-    assert select(table, "sequential", "test") == [(3, [300], 301)]
+    assert select(table, "sequential", "test") == [(1, [100, 101], 102), (3, [300], 301)]
 
 
 def test_a_single_train_item_gives_no_training_example() -> None:

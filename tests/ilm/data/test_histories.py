@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ilm.data.schema import INTERACTIONS, ITEM_IDS, SEQUENCES, USER_IDS
-from ilm.data.split import count, cut, in_order, k_core, sequences, tied_fraction, with_known_items
+from ilm.data.split import (
+    count,
+    cut,
+    divided,
+    in_order,
+    k_core,
+    known_at_cut,
+    sequences,
+    tied_fraction,
+    with_known_items,
+)
 from ilm.errors import ConfigError, DataError
 from ilm.params import SplitParams
 
@@ -149,6 +159,13 @@ def test_global_time_without_ties_gives_exactly_the_fractions() -> None:
     assert dict(cut(ordered, GLOBAL_TIME).value_counts().iter_rows()) == {"train": 12, "valid": 4, "test": 4}
 
 
+def test_how_much_the_test_part_holds_does_not_move_the_valid_part() -> None:
+    past = [("ab"[n % 2], f"i{n}", n) for n in range(20)]
+    for later in (5, 9):
+        ordered = in_order(log(*past, *[("c", f"i{n}", 99) for n in range(later)]), GLOBAL_TIME)
+        assert dict(cut(ordered, GLOBAL_TIME).value_counts().iter_rows()) == {"train": 15, "valid": 5, "test": later}
+
+
 def test_global_time_needs_timestamps() -> None:
     ordered = in_order(log(("a", "x", 1), ("a", "y", 2), order=True), GLOBAL_TIME)
 
@@ -181,12 +198,55 @@ def test_fractions_that_leave_a_part_empty_are_refused(valid: float, test: float
         cut(log(*[("a", f"i{n}", n) for n in range(10)]), params)
 
 
+def by_part(parts: pl.DataFrame) -> dict[str, list[tuple[str, str]]]:
+    groups = parts.sort("timestamp").group_by("part", maintain_order=True)
+    return {part: list(rows.select("user_id", "item_id").iter_rows()) for (part,), rows in groups}
+
+
+TWO_CORE = {"min_user_interactions": 3, "min_item_interactions": 2, "valid_fraction": 0.2, "test_fraction": 0.3}
+CROWD = [(user, item, 10 * n + m) for n, user in enumerate("abc") for m, item in enumerate("xyz")]
+"""A core of three users and items, within the first 23 seconds."""
+
+
+def test_global_time_takes_the_k_core_of_what_lies_before_the_test_part() -> None:
+    """Three times after the cut and once before: by then, nobody knew that q would be liked."""
+    late = [("a", "q", 91), ("b", "q", 91), ("c", "q", 91), ("d", "x", 91), ("d", "y", 91)]
+    params = SplitParams(strategy="global_time", **TWO_CORE)
+
+    parts = by_part(divided(log(("a", "q", 5), *CROWD, *late), params))
+
+    assert ("a", "q") not in parts["train"] + parts["valid"]
+    assert len(parts["train"] + parts["valid"]) == 9
+    assert set(parts["test"]) == {(user, item) for user, item, _ in late}, "what comes later stays as it came"
+
+
+def test_leave_one_out_takes_the_k_core_of_everything() -> None:
+    late = [("a", "q", 91), ("b", "q", 92), ("d", "x", 94)]
+
+    parts = by_part(divided(log(("a", "q", -5), *CROWD, *late), SplitParams(**TWO_CORE)))
+
+    assert ("a", "q") in parts["train"]
+    assert "d" not in {user for rows in parts.values() for user, _ in rows}
+
+
+@pytest.mark.parametrize("users", [["a", "b"], ["new", "newer", "newest"], []])
+def test_what_comes_after_the_cut_changes_nothing_before_it(users: list[str]) -> None:
+    """All of the future at one moment, so that one row more does not move the cut."""
+    params = SplitParams(strategy="global_time", **TWO_CORE)
+    future = [(user, item, 90) for user in "abc" for item in "xy"]
+    before = known_at_cut(divided(log(*CROWD, *future), params), params)
+
+    planted = [(user, "q", 90) for user in users]
+    assert known_at_cut(divided(log(*planted, *CROWD, *future), params), params).equals(before)
+    assert len(before) == len(CROWD)
+
+
 def test_sequences_have_indexes_and_count_positions_within_each_user() -> None:
     ordered = in_order(log(("b", "x", 1), ("b", "y", 2), ("a", "y", 1)), LEAVE_ONE_OUT)
     users = pl.DataFrame({"user_index": [0, 1, 2], "user_id": ["b", "?", "a"]}, schema=USER_IDS)
     items = pl.DataFrame({"item_index": [0, 1], "item_id": ["y", "x"]}, schema=ITEM_IDS)
 
-    table = sequences(ordered, pl.Series(["train", "valid", "test"]), users, items)
+    table = sequences(ordered.with_columns(part=pl.Series(["train", "valid", "test"])), users, items)
 
     assert dict(table.schema) == dict(SEQUENCES)
     assert table.rows() == [(0, 0, 1, "valid"), (0, 1, 0, "test"), (2, 0, 0, "train")]

@@ -3,17 +3,23 @@
 import polars as pl
 
 from ilm.data.item_text import LONG_TEXT_WORDS, item_texts
-from ilm.data.schema import CATALOGUE, ITEM_TEXT
+from ilm.data.schema import CATALOGUE, ITEM_TEXT, SEQUENCES
 
 
-def catalogue(titles: list[str], active: list[bool] | None = None, **texts: list[str | None]) -> pl.DataFrame:
+def catalogue(titles: list[str], **texts: list[str | None]) -> pl.DataFrame:
     columns = {"item_index": range(len(titles)), "item_id": titles, "title": titles, **texts}
     types = dict(CATALOGUE) | dict.fromkeys(texts, pl.String)
-    return pl.DataFrame(columns | {"active": active or [True] * len(titles)}, schema_overrides=types)
+    return pl.DataFrame(columns | {"active": [True] * len(titles)}, schema_overrides=types)
+
+
+def met(*parts: str) -> pl.DataFrame:
+    """Sequences of one user, who met item 0, item 1, … in these parts."""
+    rows = [(0, item, item, part) for item, part in enumerate(parts)]
+    return pl.DataFrame(rows, schema=dict(SEQUENCES), orient="row")
 
 
 def rows(table: pl.DataFrame) -> list[tuple[int, int, str]]:
-    return item_texts(table).rows()
+    return item_texts(table, met(*["train"] * len(table))).rows()
 
 
 def test_title_alone_then_with_short_columns() -> None:
@@ -46,9 +52,15 @@ def test_long_columns_are_texts_of_their_own_cut_after_so_many_words() -> None:
     assert by_variant[1, 3] == ("c d " * 15).strip()
 
 
-def test_only_active_items_have_texts() -> None:
-    assert rows(catalogue(["A", "B"], active=[False, True])) == [(1, 0, "B")]
+def test_only_items_of_the_train_part_have_texts() -> None:
+    assert item_texts(catalogue(["A", "B", "C"]), met("valid", "train", "test")).rows() == [(1, 0, "B")]
+
+
+def test_texts_of_other_items_do_not_decide_which_columns_are_long() -> None:
+    table = catalogue(["A", "B"], plot=["short", "long " * 500])
+
+    assert item_texts(table, met("train", "test")).rows() == [(0, 0, "A"), (0, 1, "A. Plot: short.")]
 
 
 def test_the_table_is_the_one_of_the_contract() -> None:
-    assert dict(item_texts(catalogue(["A"])).schema) == dict(ITEM_TEXT)
+    assert dict(item_texts(catalogue(["A"]), met("train")).schema) == dict(ITEM_TEXT)

@@ -4,8 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from ilm.data.examples import examples
 from ilm.errors import DataError
-from ilm.eval.cases import candidate_items, held_out_cases
+from ilm.eval.cases import candidate_items, held_out_cases, sizes
+from ilm.params import PairsParams
 
 SEQUENCES = pl.DataFrame(
     [
@@ -76,6 +78,37 @@ def test_with_leave_one_out_every_active_item_may_be_recommended() -> None:
 @pytest.mark.parametrize(("part", "known"), [("test", [1, 2, 4, 5, 6, 9]), ("valid", [2, 4, 5, 9])])
 def test_with_global_time_only_what_was_met_before_the_part_may_be_recommended(part: str, known: list[int]) -> None:
     assert np.flatnonzero(candidate_items(SEQUENCES, ACTIVE, "global_time", part)).tolist() == known
+
+
+def test_item_that_is_first_met_in_the_part_may_be_inactive_with_global_time() -> None:
+    unknown = ACTIVE & ~np.isin(np.arange(10), [3, 7])
+    assert np.flatnonzero(candidate_items(SEQUENCES, unknown, "global_time")).tolist() == [1, 2, 4, 5, 6, 9]
+
+
+SOME = pl.DataFrame(
+    [
+        (user, place, place, {"t": "train", "v": "valid", "e": "test"}[letter])
+        for user, letters in enumerate(["tvee", "vve", "ee", "tt", "ve", "tv"])
+        for place, letter in enumerate(letters)
+    ],
+    schema=SEQUENCES.schema,
+    orient="row",
+)
+
+
+def test_sizes_count_who_is_asked_and_who_cannot_be() -> None:
+    active = np.array([True, True, False])
+    found = {"users": 6, "items": 2, "interactions": 15, "split": "global_time"}
+    asked = {"cases": 3, "users_without_train": 2, "users_without_history": 1}
+    assert sizes(SOME, active, "global_time") == found | asked
+    asked = {"cases": 2, "users_without_train": 0, "users_without_history": 2}
+    assert sizes(SOME, active, "global_time", "valid") == found | asked
+
+
+def test_sizes_count_the_cases_that_there_are() -> None:
+    for part in ("valid", "test"):
+        cases = held_out_cases(examples(SOME, PairsParams()), SOME, "sequential", part)
+        assert sizes(SOME, ACTIVE, "global_time", part)["cases"] == len(cases.targets)
 
 
 @pytest.mark.parametrize("active", [ACTIVE & (np.arange(10) != 7), ACTIVE[:8]])

@@ -1,6 +1,7 @@
 """Full-catalogue ranks: against a brute-force stable sort, and every refusal."""
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -123,6 +124,32 @@ def test_each_batch_is_scored_once_and_no_case_is_dropped() -> None:
     ranking = target_ranks(recommender, "sequential", make_cases([0] * 5, [[1]] * 5), np.ones(4, bool), batch_size=2)
     assert recommender.batches == [2, 2, 1]
     assert len(ranking.filtered) == len(ranking.unfiltered) == len(ranking.top) == 5
+
+
+class Watched:
+    """Remembers how many rows it was asked for, and whether its last answer was still in memory then."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.kept: list[bool] = []
+        self.last: Callable[[], object] = lambda: None
+
+    def score(self, task: str, histories: Sequence[np.ndarray]) -> np.ndarray:
+        self.kept.append(self.last() is not None)
+        self.rows.append(len(histories))
+        scores = np.zeros((len(histories), 40), np.float32)
+        self.last = weakref.ref(scores)
+        return scores
+
+
+def test_users_times_items_are_never_in_memory_at_once() -> None:
+    """Never more rows than a batch are asked for, and they are gone before the next ones; what is left is the ranks."""
+    watched = Watched()
+    cases = make_cases([1] * 100, [[0, 2]] * 100)
+    ranking = target_ranks(watched, "sequential", cases, np.ones(40, bool), batch_size=8)
+    assert max(watched.rows) == 8 and sum(watched.rows) == 100
+    assert watched.last() is None and not any(watched.kept)
+    assert sum(part.nbytes for part in vars(ranking).values()) == 100 * (2 + TOP) * 4
 
 
 def test_scores_of_the_recommender_are_not_changed() -> None:

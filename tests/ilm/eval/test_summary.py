@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from ilm.errors import DataError
@@ -13,7 +14,22 @@ from ilm.eval.summary import head_items, headline, score_table, significance, si
 TARGETS = [0, 1, 2, 3]
 HISTORY_LENGTHS = [1, 1, 3, 5]
 TRAIN_COUNTS = np.array([9, 5, 5, 1, 0, 7])
+USERS = [3, 5, 6, 9]
+USER_COUNTS = {3: 0, 5: 2, 6: 4, 9: 10}
 ACTIVE = np.array([True, True, True, True, True, False])
+
+
+def make_sequences(item_counts: np.ndarray = TRAIN_COUNTS, user_counts: dict[int, int] = USER_COUNTS) -> pl.DataFrame:
+    """A train part with so many interactions of each item and of each test user (the rest is user 0's), and others."""
+    items = np.repeat(np.arange(len(item_counts)), item_counts)
+    users = np.repeat(list(user_counts), list(user_counts.values()))
+    users = np.append(users, np.zeros(max(0, len(items) - len(users)), int))[: len(items)]
+    train = pl.DataFrame({"user_index": users, "item_index": items, "part": "train"})
+    later = pl.DataFrame({"user_index": USERS * 2, "item_index": [4] * 8, "part": ["valid"] * 4 + ["test"] * 4})
+    return pl.concat([train, later])
+
+
+SEQUENCES = make_sequences()
 
 
 def make_ranking(filtered: list[int], unfiltered: list[int], top: list[list[int]]) -> Ranking:
@@ -25,7 +41,7 @@ def make_ranking(filtered: list[int], unfiltered: list[int], top: list[list[int]
 
 def make_cases() -> Cases:
     seen = [np.zeros(length, np.int32) for length in HISTORY_LENGTHS]
-    return Cases(np.array([3, 5, 6, 9], np.int32), np.array(TARGETS, np.int32), seen, seen)
+    return Cases(np.array(USERS, np.int32), np.array(TARGETS, np.int32), seen, seen)
 
 
 RANKINGS = {
@@ -118,7 +134,7 @@ def test_equally_popular_items_enter_the_head_by_smaller_index() -> None:
 
 
 def part(name: str) -> dict[str, Any]:
-    result: dict[str, Any] = slices(RANKINGS, CASES, TRAIN_COUNTS, ACTIVE)[name]["sequential"]
+    result: dict[str, Any] = slices(RANKINGS, CASES, SEQUENCES, ACTIVE)[name]["sequential"]
     return result
 
 
@@ -134,15 +150,43 @@ def test_slices_split_users_by_the_length_of_their_history() -> None:
     assert lengths["short"]["systems"]["als"]["hr_at_10"] == 1.0
 
 
+def test_slices_split_users_by_their_train_interactions() -> None:
+    found = slices(RANKINGS, CASES, SEQUENCES, ACTIVE)
+    assert found["cold_interactions"] == 3.0, "a quarter of the way from 2 to 4 to 10 lies half-way to 4"
+    activity = found["user_activity"]["sequential"]
+    assert {name: group["users"] for name, group in activity.items()} == {"new": 1, "cold": 1, "warm": 2}
+    assert activity["new"]["systems"]["als"]["hr_at_5"] == 1.0
+    assert activity["cold"]["systems"]["ilm"]["mrr"] == 1 / 2
+    assert activity["warm"]["systems"]["ilm"]["mrr"] == pytest.approx((1 / 3 + 1 / 20) / 2)
+
+
+def test_slice_of_new_users_is_left_out_where_all_have_train_interactions() -> None:
+    activity = slices(RANKINGS, CASES, make_sequences(user_counts=dict.fromkeys(USERS, 3)), ACTIVE)["user_activity"]
+    assert {name: group["users"] for name, group in activity["sequential"].items()} == {"cold": 4, "warm": 0}
+
+
+def test_nobody_with_train_interactions_is_everybody_new() -> None:
+    activity = slices(RANKINGS, CASES, make_sequences(user_counts=dict.fromkeys(USERS, 0)), ACTIVE)["user_activity"]
+    assert {name: group["users"] for name, group in activity["sequential"].items()} == {"new": 4, "cold": 0, "warm": 0}
+
+
+def test_interactions_outside_the_train_part_count_nowhere() -> None:
+    train = SEQUENCES.filter(part="train")
+    assert train.height < SEQUENCES.height
+    assert slices(RANKINGS, CASES, train, ACTIVE) == slices(RANKINGS, CASES, SEQUENCES, ACTIVE)
+
+
 def test_slice_without_users_has_no_systems() -> None:
-    everything_head = slices(RANKINGS, CASES, np.array([0, 0, 0, 0, 9, 0]), ACTIVE)["target_popularity"]["sequential"]
+    everything_head = slices(RANKINGS, CASES, make_sequences(np.array([0, 0, 0, 0, 9, 0])), ACTIVE)[
+        "target_popularity"
+    ]["sequential"]
     assert everything_head["head"] == {"users": 0, "systems": {}}
 
 
 def test_missed_targets_are_counted_and_worth_nothing() -> None:
     ranks = [1, 2, 3, MISSED]
     rankings = {"ilm": {"sequential": make_ranking(ranks, ranks, [[0]] * 4)}}
-    found = slices(rankings, CASES, TRAIN_COUNTS, np.array([True, True, True, False, True, False]))
+    found = slices(rankings, CASES, SEQUENCES, np.array([True, True, True, False, True, False]))
     assert found["missed_targets"] == {"sequential": 1}
     assert headline(rankings)["ilm"]["sequential"]["filtered"]["mrr"] == pytest.approx((1 + 1 / 2 + 1 / 3) / 4)
     assert score_table(rankings, CASES)["rank_filtered"].to_list() == ranks

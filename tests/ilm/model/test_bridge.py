@@ -1,5 +1,7 @@
 """The bridge into the frozen language model."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,16 @@ def test_soft_tokens_start_centred_at_the_scale_of_the_words_and_item_vectors_at
     for values, scale in ((soft, ilm.language_model.embedding_scale), (table, 1.0)):
         assert values.flatten(0, -2).mean(dim=0).abs().max().item() < 1e-4
         assert values.square().mean().sqrt().item() == pytest.approx(scale, rel=1e-3)
+
+
+def test_items_without_a_vector_have_no_part_in_the_start(ilm):
+    torch.manual_seed(0)
+    factors, other = torch.randn(12, 4), copy.deepcopy(ilm)
+    ilm.calibrate_items(factors)
+    other.calibrate_items(torch.cat([factors, torch.zeros(5, 4)]))
+    for mine, theirs in ((ilm.adapter, other.adapter), (ilm.head.item_projection, other.head.item_projection)):
+        for one, two in zip(mine.parameters(), theirs.parameters(), strict=True):
+            assert torch.equal(one, two)
 
 
 def test_no_feature_of_a_hidden_state_reaches_the_head_larger_than_unit_scale(ilm):

@@ -111,7 +111,9 @@ def test_gradient_reaches_every_parameter_through_prompt_and_head(encoder, langu
     assert scores.shape == (2, ITEMS)
     torch.nn.functional.cross_entropy(scores, torch.tensor([2, 3])).backward()
     # Keys' biases shift all logits of a softmax alike and get no gradient beyond rounding.
-    still = [name for name, p in bridge.named_parameters() if p.grad is None or not bool(p.grad.abs().max() > 0)]
+    learning = [(name, p) for name, p in bridge.named_parameters() if p.requires_grad]
+    assert len(learning) == len(list(bridge.parameters())) - 2  # the wish projection, which is fitted without gradient
+    still = [name for name, p in learning if p.grad is None or not bool(p.grad.abs().max() > 0)]
     no_users = ("user_strength",) if encoder.config.queries == 0 else ()
     assert [name for name in still if not name.endswith(("key.bias", *no_users))] == []
 

@@ -138,3 +138,13 @@ def test_scales_bring_items_and_users_of_any_length_to_the_network_at_unit_size(
     qformer.scales.fit(items, users)
     assert (items * qformer.scales.items).square().mean().sqrt().item() == pytest.approx(1, rel=1e-5)
     assert (users * qformer.scales.users).square().mean().sqrt().item() == pytest.approx(1, rel=1e-5)
+
+
+def test_scales_do_not_depend_on_how_many_have_no_vector(qformer):
+    items, users = torch.randn(100, 8), torch.randn(100, 8)
+    qformer.scales.fit(items, users)
+    before = qformer.scales.items.clone(), qformer.scales.users.clone()
+    nobody = torch.zeros(30, 8)
+    qformer.scales.fit(torch.cat([items[:50], nobody, items[50:]]), torch.cat([nobody, users]))
+    assert torch.equal(qformer.scales.items, before[0])
+    assert torch.equal(qformer.scales.users, before[1])

@@ -95,7 +95,7 @@ def test_a_question_without_answer_ends_where_the_answer_begins(lm):
 
 def test_a_batch_is_its_prompts_one_by_one(lm):
     examples = [
-        recommendation("x {history} y {user} z", HISTORY[:count], 9, target=count, title="t" * count)
+        recommendation("x {history} y {user} z", HISTORY[:count], 9, target=count, name="t" * count)
         for count in (1, 3, 2)
     ]
     users = torch.arange(9.0).reshape(3, 3)

@@ -1,6 +1,7 @@
 """Every answer is true: what it says is checked against the catalogue, the vectors and the log, word by word."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -167,6 +168,13 @@ def test_title_is_the_sequential_prompt_with_the_targets_title(seed):
         )
         assert (one.ask, one.target, one.answer) == (other.ask, other.target, ())
         assert other.answer == (f" {material.attributes.titles[other.target]}",)
+
+
+def test_title_answers_with_another_name_where_items_have_one():
+    material = replace(random_material(0), spoken=[f"item_{item}" for item in range(60)])
+    for row in range(5):
+        (turn,) = TASKS["title"].example(material, row, np.random.default_rng(0)).turns
+        assert turn.answer == (f" item_{turn.target}",)
 
 
 @given(seeds)

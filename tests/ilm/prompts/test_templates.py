@@ -4,7 +4,7 @@ import string
 
 import pytest
 
-from ilm.prompts.templates import SEEN, TASKS, UNSEEN
+from ilm.prompts.templates import FIRST, SEEN, TASKS, UNSEEN
 
 
 def test_user_vector_always_comes_after_the_history_it_summarises():
@@ -29,3 +29,7 @@ def test_straightforward_templates_show_no_history(task):
     for template in (*SEEN[task], UNSEEN[task]):
         fields = [field for _, field, _, _ in string.Formatter().parse(template) if field]
         assert fields == (["history", "user"] if task == "sequential" else ["user"])
+
+
+def test_rankings_ask_by_a_seen_template():
+    assert {task: SEEN[task][0] for task in TASKS} == FIRST

@@ -12,7 +12,7 @@ from ilm.model.encoders import describe
 from ilm.model.storage import BridgeCard
 from ilm.prompts.templates import TASKS
 from ilm.rank.generation import NOT_FOUND, GenerationRecommender
-from ilm.rank.names import title_names
+from ilm.rank.names import name_tokens
 from tests.ilm.rank.conftest import plain_log_likelihoods
 from tests.ilm.train.conftest import ITEMS, TITLES, WIDTH, build_bridge
 from tests.tiny import save_language_model
@@ -44,7 +44,7 @@ def card(model):
 @pytest.fixture
 def recommender(model, card, factors):
     def build(beams, titles=TITLES, active=ACTIVE, batch_size=2):
-        names = title_names(model.language_model, titles)
+        names = name_tokens(model.language_model, titles)
         return GenerationRecommender(model, card, factors, names, active, beams, batch_size)
 
     return build
@@ -54,7 +54,7 @@ def recommender(model, card, factors):
 def test_exact_scores_are_those_of_one_plain_forward_per_history_and_title(recommender, model, task):
     generation = recommender(beams=ITEMS)
     prompts = generation.prompts(generation.prompts.recommendations(task, HISTORIES))
-    names = title_names(model.language_model, TITLES)
+    names = name_tokens(model.language_model, TITLES)
     expected = plain_log_likelihoods(model.language_model, names, *prompts)
     np.testing.assert_allclose(generation.log_likelihoods(task, HISTORIES), expected.numpy(), atol=1e-4)
 
@@ -117,7 +117,7 @@ def test_the_size_of_batches_does_not_matter(recommender):
 
 
 def test_vectors_of_another_space_are_refused(model, card, factors):
-    names = title_names(model.language_model, TITLES)
+    names = name_tokens(model.language_model, TITLES)
     with pytest.raises(ArtifactError, match="space"):
         GenerationRecommender(model, replace(card, space_id="f" * 16), factors, names, ACTIVE)
 

@@ -1,5 +1,6 @@
 """Ranking by the retrieval head: the same numbers as one prompt at a time, and only for vectors of its own space."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,9 @@ from ilm.cf.fold_in import UserFoldIn
 from ilm.errors import ArtifactError
 from ilm.model.encoders import describe
 from ilm.model.storage import BridgeCard
+from ilm.prompts.example import Example, Turn
 from ilm.prompts.rendering import render
-from ilm.prompts.templates import SEEN, TASKS
+from ilm.prompts.templates import SEEN, TASKS, UNSEEN
 from ilm.rank.head import HeadRecommender
 from tests.ilm.train.conftest import ITEMS, WIDTH, build_bridge
 from tests.tiny import plain_context, save_language_model
@@ -57,6 +59,17 @@ def test_batched_scores_equal_one_prompt_at_a_time(model, card, factors, task):
             torch.testing.assert_close(torch.from_numpy(row), expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_other_templates_are_asked_by_a_copy_and_change_the_scores(model, card, factors, task):
+    recommender = HeadRecommender(model, card, factors)
+    before = recommender.score(task, HISTORIES)
+    unseen = recommender.asking(UNSEEN).score(task, HISTORIES)
+    expected = recommender.score_examples(recommender.prompts.recommendations(task, HISTORIES, UNSEEN))
+    np.testing.assert_array_equal(unseen, expected)
+    assert np.abs(unseen - before).max() > 1e-6
+    np.testing.assert_array_equal(recommender.score(task, HISTORIES), before)
+
+
 def test_straightforward_scores_do_not_depend_on_the_order_of_the_history_but_sequential_ones_do(model, card, factors):
     recommender = HeadRecommender(model, card, factors)
     forward, backward = [np.array([1, 4, 9], np.int32)], [np.array([9, 4, 1], np.int32)]
@@ -74,3 +87,13 @@ def test_vectors_of_another_space_are_refused(model, card, factors):
 def test_a_catalogue_of_another_size_is_refused(model, card, factors):
     with pytest.raises(ArtifactError, match="12 items"):
         HeadRecommender(model, card, replace(factors, item_factors=factors.item_factors[:-1]))
+
+
+def test_wishes_are_heard_in_conversations_and_nowhere_else(model, card, factors):
+    hearing = deepcopy(model)
+    recommender = HeadRecommender(hearing, card, factors)
+    chat = [Example((Turn(("I want Comedy.",)),), HISTORIES[0])]
+    ranked, chosen = recommender.score("sequential", HISTORIES), recommender.score_examples(chat)
+    torch.nn.init.normal_(hearing.head.wish_projection.weight)
+    np.testing.assert_array_equal(recommender.score("sequential", HISTORIES), ranked)
+    assert np.abs(recommender.score_examples(chat) - chosen).max() > 0.1

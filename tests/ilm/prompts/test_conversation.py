@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from ilm.errors import LookupFailed
+from ilm.prompts.catalogue import Catalogue
+from ilm.prompts.conversation import as_example
 from ilm.prompts.example import USER, Item
-from ilm.serve.catalogue import Catalogue
-from ilm.serve.conversation import as_example
 from tests.ilm.serve.conftest import TITLES
 
 CATALOGUE = Catalogue([str(index) for index in range(len(TITLES))], TITLES, np.ones(len(TITLES), bool))

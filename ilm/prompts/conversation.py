@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from ilm.errors import LookupFailed
 from ilm.prompts.attributes import Attributes
+from ilm.prompts.catalogue import Catalogue
 from ilm.prompts.example import USER, Content, Example, Item, Piece, Turn, fill
 from ilm.prompts.item_tasks import facts
 from ilm.prompts.user_tasks import CONTEXTS, LIKED
-from ilm.serve.catalogue import Catalogue
 
 
 def as_example(
@@ -36,7 +36,7 @@ def as_example(
         content, items = _content(message["content"].strip(), catalogue)
         contents.append(content)
         mentioned += items
-    contents[0] = (*_context(seen), *contents[0])
+    contents[0] = (*context(seen), *contents[0])
     answers = [*contents[1::2], ()]
     turns = tuple(Turn(ask, answer) for ask, answer in zip(contents[::2], answers, strict=True))
     return Example(turns, seen), mentioned
@@ -64,7 +64,8 @@ def _require_turns(messages: Sequence[Mapping[str, str]]) -> None:
             raise LookupFailed(f"message {number + 1} is empty. Say something, or leave it out.")
 
 
-def _context(seen: NDArray[np.int32]) -> Content:
+def context(seen: NDArray[np.int32]) -> Content:
+    """What stands before a first message: the user's vector, and the last items seen."""
     if not len(seen):
         return ()
     latest = list(dict.fromkeys(seen[::-1].tolist()))[:LIKED][::-1]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ilm.errors import LookupFailed
-from ilm.serve.catalogue import Catalogue
+from ilm.prompts.catalogue import Catalogue
 
 TITLES = [
     "Heat (1995)", "Ronin (1998)", "Heat (1986)", "Twin (1)", "Twin (1)", "Gone (2000)", "Matrix, The (1999)",
