@@ -334,7 +334,7 @@ class RetrainParams(Section):
     min_new_interactions: NonNegativeInt = 1000
     """With fewer interactions more than at the last run, it stops after step `validate`. 0: always goes on."""
     lease_seconds: Annotated[int, Field(ge=20)] = 120
-    """Without a sign of life from a retrain on another machine, or from a frozen one, for so long, another may start."""
+    """Without a sign of life for so long from a retrain on another machine, or a frozen one, another may start."""
 
 
 class SasRecParams(Section):
