@@ -301,16 +301,18 @@ class GateParams(Section):
     """What decides, per user, with the items that the user has seen left out."""
     margin: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.0
     """The challenger's difference must be proved to be above it. 0: better; -0.002: worse by less than 0.002."""
-    alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
+    alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.025
     """Chance of promoting a challenger whose true difference is the margin; of the one-sided test."""
     samples: Annotated[int, Field(ge=1000)] = 10_000
     """Sign flips of the paired test, and resamplings of the users for its interval."""
     min_users: Annotated[int, Field(ge=2)] = 100
     """Users that can be judged by interactions after the cut; fewer cannot decide (`underpowered`)."""
-    max_users: PositiveInt = 10_000
-    """Of more, so many are drawn by a hash of user and cut: bounds the time of a decision."""
+    targets: PositiveInt = 10
+    """At most so many of a user's fresh items are asked for, one after another; a user's value is their mean."""
+    max_cases: PositiveInt = 10_000
+    """Rankings per model, to bound the time: fewer targets of each user; of more users than that, so many are drawn."""
     newcomer_history: NonNegativeInt = 5
-    """Of users who came after the cut, so many first items are shown and the next one asked for; 0 leaves them out."""
+    """Of users who came after the cut, so many first items are shown and the next ones asked for; 0 leaves them out."""
     wanted_effect: PositiveFloat = 0.01
     """Distance above the margin that should not be missed: decides between `refuse` and `underpowered`."""
     power: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.8

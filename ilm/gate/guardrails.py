@@ -46,11 +46,12 @@ def against(champion: Scores, challenger: Scores, settings: GateParams) -> list[
     covered = Guardrail(
         "coverage of first 10", _verdict(challenger.coverage >= least), champion.coverage, challenger.coverage, asked
     )
-    name, users = f"{settings.metric} on rare items", int(challenger.cold.sum())
+    having = challenger.rare_targets > 0
+    name, users = f"{settings.metric} on rare items", int(having.sum())
     if users < settings.min_cold_users:
         few = f"{users} users have a rare target, fewer than {settings.min_cold_users}"
         return [covered, Guardrail(name, "not judged", None, None, few)]
-    before, after = (float(of.metrics[settings.metric][of.cold].mean()) for of in (champion, challenger))
+    before, after = (float(of.rare_metrics[settings.metric][having].mean()) for of in (champion, challenger))
     drop = f"at most {settings.max_cold_drop:g} below the champion's, {users} users"
     kept = bool(after - before >= -settings.max_cold_drop)
     return [covered, Guardrail(name, _verdict(kept), before, after, drop)]

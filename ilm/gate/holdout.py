@@ -1,8 +1,9 @@
 """The fresh holdout: what users did after the moment until which either model has seen the log.
 
-A case is a user's history before that moment, the cut, and the first item after it. Of a newcomer, who has none, the
-first few items are shown and the next one is asked for, as when they are served. The same cases, from the same merged
-log, are put to both models; what a model does not know of them is its miss.
+A user's history before that moment, the cut, is shown, and the first item after it asked for: a case. Then that item is
+shown, too, and the next one asked for, and so on. Of a newcomer, who has no history, the first few items are shown, as
+when they are served. The same cases, from the same merged log, are put to both models; what a model does not know of
+them is its miss.
 """
 
 import hashlib
@@ -26,26 +27,29 @@ _COLUMNS = ("user_id", "item_id", "timestamp", "order", "event_type", "event_id"
 
 @dataclass(frozen=True)
 class Holdout:
-    """n cases over p items, which are numbered here by the order of their ids: models may number them differently."""
+    """n cases of u users over p items, which are numbered here by the order of their ids: models may number them
+    differently."""
 
     cut: datetime
     """Neither model has seen what is later."""
     until: datetime | None
     """The latest interaction of the log; None if the log is empty."""
     users: Sequence[str]
-    """[n] user ids, sorted."""
+    """[u] user ids, sorted."""
     item_ids: Sequence[str]
     """[p] ids of the items of the log before the cut, and of the cases."""
     met: NDArray[np.int64]
     """[p] interactions with the item before the cut, by anybody."""
+    user: NDArray[np.int32]
+    """[n] into `users`, sorted; every user has a case."""
     targets: NDArray[np.int32]
     """[n] into `item_ids`."""
     seen: Sequence[NDArray[np.int32]]
-    """[n] each user's items before the target, oldest first, into `item_ids`."""
+    """[n] the user's items before the target, oldest first, into `item_ids`."""
     newcomers: int
-    """How many of the n have no interaction before the cut."""
+    """How many of the users have no interaction before the cut."""
     eligible: int
-    """Users that could be judged; more than n if they were too many to score."""
+    """Users that could be judged; more than u if they were too many to score."""
     left_out: int
     """Newcomers with too few interactions to be judged."""
 
@@ -55,7 +59,8 @@ class Holdout:
         whole = hashlib.sha256(f"{self.cut.isoformat()}\n".encode())
         whole.update("\n".join([*self.users, "", *self.item_ids]).encode())
         lengths = np.array([len(items) for items in self.seen], dtype="<i8")
-        for numbers in (self.met.astype("<i8"), self.targets.astype("<i4"), lengths):
+        numbers_of = (self.met.astype("<i8"), self.user.astype("<i4"), self.targets.astype("<i4"), lengths)
+        for numbers in numbers_of:
             whole.update(numbers.tobytes())
         for items in self.seen:
             whole.update(items.astype("<i4").tobytes())
@@ -68,7 +73,7 @@ def fresh_holdout(interactions: Path, cut: datetime, settings: GateParams) -> Ho
     Args:
         interactions: the merged log, a table INTERACTIONS.
         cut: the later one of the moments until which the models have seen the log; UTC.
-        settings: `newcomer_history` and `max_users` are used.
+        settings: `newcomer_history`, `targets` and `max_cases` are used.
 
     Raises:
         ArtifactError: the log is missing or damaged, or lacks a column.
@@ -93,25 +98,29 @@ def _cases(rows: pl.LazyFrame, where: Path, cut: datetime, settings: GateParams)
     late = _collect(of_user.filter(pl.col("fresh") > 0)).sort("user_id")
     few = settings.newcomer_history
     enough = (pl.col("before") > 0) | ((pl.col("fresh") > few) & (few > 0))
-    users = _drawn(eligible := late.filter(enough), cut, settings.max_users)
+    users = _drawn(eligible := late.filter(enough), cut, settings.max_cases)
+    most = max(1, min(settings.targets, settings.max_cases // max(1, len(users))))
     counts = _collect(rows.filter(~fresh).group_by("item_id").len("met"))
 
     mine = _collect(rows.join(users.select("user_id").lazy(), on="user_id", how="semi"))
-    mine = in_order(mine, SplitParams(strategy="global_time")).join(users, on="user_id", maintain_order="left")
+    numbered = users.with_row_index("user")
+    mine = in_order(mine, SplitParams(strategy="global_time")).join(numbered, on="user_id", maintain_order="left")
     shown = pl.when(pl.col("before") > 0).then("before").otherwise(few)
     mine = mine.with_columns(place=pl.int_range(pl.len()).over("user_id"), shown=shown)
-    history, target = mine.filter(pl.col("place") < pl.col("shown")), mine.filter(pl.col("place") == pl.col("shown"))
-    item_ids = pl.concat([counts["item_id"], history["item_id"], target["item_id"]]).unique().sort()
+    mine = mine.filter(pl.col("place") < pl.col("shown") + most)
+    item_ids = pl.concat([counts["item_id"], mine["item_id"]]).unique().sort()
     met = item_ids.to_frame().join(counts, on="item_id", how="left", maintain_order="left")["met"].fill_null(0)
-    ends = np.cumsum(target["shown"].to_numpy())
+    items, place = _numbered(mine["item_id"], item_ids), mine["place"].to_numpy()
+    asked = np.flatnonzero(mine.select(pl.col("place") >= pl.col("shown")).to_series().to_numpy())
     return Holdout(
         cut=cut,
         until=until,
         users=users["user_id"].to_list(),
         item_ids=item_ids.to_list(),
         met=met.to_numpy().astype(np.int64),
-        targets=_numbered(target["item_id"], item_ids),
-        seen=np.split(_numbered(history["item_id"], item_ids), ends[:-1]) if len(users) else [],
+        user=mine["user"].to_numpy()[asked].astype(np.int32),
+        targets=items[asked],
+        seen=[items[row - place[row] : row] for row in asked],  # views, so a user's cases share their history
         newcomers=int((users["before"] == 0).sum()),
         eligible=len(eligible),
         left_out=len(late) - len(eligible),

@@ -57,20 +57,13 @@ def judge(
         OSError: the record cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for name in (
-        JSON,
-        MARKDOWN,
-        RANKS,
-        TRACEBACK,
-    ):  # so that a killed comparison leaves no decision, an older one least
+    for name in (JSON, MARKDOWN, RANKS, TRACEBACK):  # a killed comparison leaves no decision, an older one least
         (out / name).unlink(missing_ok=True)
     about = Circumstances(code, params, bootstrap)
     try:
         decision = _compared(challenger, champion, interactions, items, out, about)
-    except (
-        Exception,
-        pl.exceptions.PanicException,
-    ) as error:  # the one place: a gate that cannot judge must still say so, and not promote
+    except (Exception, pl.exceptions.PanicException) as error:
+        # The one place: a gate that cannot judge must still say so, and not promote.
         write_text(out / TRACEBACK, "".join(traceback.format_exception(error)))
         what = str(error) if isinstance(error, IlmError) else f"{type(error).__name__}: {error}"
         decision = Decision("error", (f"The comparison broke: {what}", f"The whole of it is in {TRACEBACK}."))
@@ -116,6 +109,9 @@ def _facts(folder: Path) -> tuple[ModelFacts, datetime]:
 
 
 def _write_ranks(path: Path, holdout: Holdout, ranks: Mapping[str, NDArray[np.int32]]) -> None:
-    """Every case with its target and each model's rank of it, by user."""
-    columns = {"user_id": list(holdout.users), "target": [holdout.item_ids[item] for item in holdout.targets]}
+    """Every case with its target and each model's rank of it, by user, in the order in which they were asked."""
+    columns = {
+        "user_id": [holdout.users[user] for user in holdout.user],
+        "target": [holdout.item_ids[item] for item in holdout.targets],
+    }
     write_table(pl.DataFrame(columns | {f"{name}_rank": values for name, values in ranks.items()}), path)

@@ -33,6 +33,7 @@ class HoldoutFacts:
     cut: str
     until: str | None
     users: int
+    cases: int
     newcomers: int
     eligible: int
     left_out: int
@@ -42,7 +43,7 @@ class HoldoutFacts:
     def of(cls, holdout: Holdout) -> "HoldoutFacts":
         """Sizes, moments (ISO, UTC) and digest."""
         until = holdout.until.isoformat() if holdout.until else None
-        sizes = (len(holdout.users), holdout.newcomers, holdout.eligible, holdout.left_out)
+        sizes = (len(holdout.users), len(holdout.targets), holdout.newcomers, holdout.eligible, holdout.left_out)
         return cls(holdout.cut.isoformat(), until, *sizes, holdout.sha256)
 
 
@@ -131,7 +132,7 @@ def _compared(decision: Decision, about: Circumstances) -> list[list[str]]:
     if (holdout := about.holdout) is not None:
         rows.append(["holdout", f"after {holdout.cut} until {holdout.until}, `{holdout.sha256}`"])
         users = f"{holdout.users:,} of {holdout.eligible:,}, {holdout.newcomers:,} of them newcomers"
-        users += f"; {holdout.left_out:,} left out"
+        users += f"; {holdout.left_out:,} left out; {holdout.cases:,} targets"
         rows.append(["users", users])
     if (test := decision.test) is not None:
         rows.append(["proved with power", f"{test.detectable:.4f} above the margin ({test.margin:g})"])

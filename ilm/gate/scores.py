@@ -13,14 +13,16 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scores:
-    """One model's results; n users, in any order."""
+    """One model's results; n users, in any order. Each user's value of a metric is the mean over the user's targets."""
 
     users: Sequence[str]
     """[n] user ids, each once."""
     metrics: Mapping[str, Values]
     """Each of `ilm.eval.metrics.METRICS` -> its value per user [n], from 0 to 1."""
-    cold: NDArray[np.bool_]
-    """[n]: whether the user's target is a rare item; a fact of the holdout, the same for every model."""
+    rare_targets: NDArray[np.int64]
+    """[n]: how many of the user's targets are rare items; a fact of the holdout, the same for every model."""
+    rare_metrics: Mapping[str, Values]
+    """As `metrics`, over the rare targets alone; 0 for a user without one."""
     coverage: float
     """Share of the items that could be known at the cut which stand in anybody's first 10."""
     invalid_items: int
@@ -33,12 +35,15 @@ def faults(scores: Scores, model: str) -> list[str]:
     if not users:
         return [f"The {model} was scored for no user: nothing is proved."]
     found = [f"The {model} has {users - count} users twice."] if count < users else []
-    found += [f"The {model} has no values of {name}." for name in METRICS if name not in scores.metrics]
-    shapes = {name: values.shape for name, values in scores.metrics.items()} | {"cold": scores.cold.shape}
+    rare = {f"{name} on rare items": values for name, values in scores.rare_metrics.items()}
+    named = {**scores.metrics, **rare}
+    wanted = [*METRICS, *(f"{name} on rare items" for name in METRICS)]
+    found += [f"The {model} has no values of {name}." for name in wanted if name not in named]
+    shapes = {name: values.shape for name, values in named.items()} | {"rare targets": scores.rare_targets.shape}
     for name, shape in shapes.items():
         if shape != (users,):
             found.append(f"The {model} has {name} of shape {list(shape)} for {users} users.")
-    for name, values in scores.metrics.items():
+    for name, values in named.items():
         wrong = int(np.count_nonzero(~((values >= 0) & (values <= 1))))  # NaN is neither
         if wrong:
             found.append(f"The {model} has {wrong} values of {name} that are no numbers from 0 to 1.")
@@ -51,14 +56,14 @@ def faults(scores: Scores, model: str) -> list[str]:
 
 def differences_in_kind(champion: Scores, challenger: Scores) -> list[str]:
     """Why two sound `Scores` are not of the same holdout, a sentence each; empty if they are."""
-    mine, others = (dict(zip(of.users, of.cold.tolist(), strict=True)) for of in (champion, challenger))
+    mine, others = (dict(zip(of.users, of.rare_targets.tolist(), strict=True)) for of in (champion, challenger))
     if mine.keys() != others.keys():
         return [
             f"Champion and challenger were scored for different users: {len(mine.keys() - others.keys())} of the "
             f"champion's {len(mine)} are not among the challenger's {len(others)}."
         ]
     if mine != others:
-        return ["Champion and challenger have different cold slices: they were scored on different holdouts."]
+        return ["Champion and challenger have different rare targets: they were scored on different holdouts."]
     return []
 
 
@@ -68,7 +73,8 @@ def by_user(scores: Scores) -> Scores:
     return Scores(
         users=[scores.users[row] for row in order],
         metrics={name: values[order] for name, values in scores.metrics.items()},
-        cold=scores.cold[order],
+        rare_targets=scores.rare_targets[order],
+        rare_metrics={name: values[order] for name, values in scores.rare_metrics.items()},
         coverage=scores.coverage,
         invalid_items=scores.invalid_items,
     )

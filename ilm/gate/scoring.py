@@ -20,7 +20,7 @@ from ilm.serve import bundle
 
 TASK = "sequential"
 Result: TypeAlias = tuple[Scores, NDArray[np.int32]]
-"""What a model achieved, and the ranks [n] of the targets, items that the user has seen left out;
+"""What a model achieved, and the ranks [n] of all cases' targets, items that the user has seen left out;
 `ilm.eval.metrics.MISSED` for a target that the model cannot know."""
 
 
@@ -82,14 +82,22 @@ def ranked(
     titled = catalogue["title"].fill_null("").str.strip_chars().str.len_chars().to_numpy() > 0
     ids = catalogue["item_id"]
     target_met = holdout.met[holdout.targets]
+    rare = rankable[holdout.targets] & (target_met <= params.gate.cold_interactions)
+    users, values = len(holdout.users), per_user(ranks)
     scores = Scores(
         users=list(holdout.users),
-        metrics=per_user(ranks),
-        cold=rankable[holdout.targets] & (target_met <= params.gate.cold_interactions),
+        metrics={name: _means(of, holdout.user, users) for name, of in values.items()},
+        rare_targets=np.bincount(holdout.user, rare, users).astype(np.int64),
+        rare_metrics={name: _means(of[rare], holdout.user[rare], users) for name, of in values.items()},
         coverage=len(listed) / int(rankable.sum()),
         invalid_items=sum(not titled[item] or ids[item] not in current for item in listed.tolist()),
     )
     return scores, ranks
+
+
+def _means(values: NDArray[np.float64], user: NDArray[np.int32], users: int) -> NDArray[np.float64]:
+    """[users]: mean over the cases of each; 0 for a user without one."""
+    return np.bincount(user, values, users) / np.maximum(np.bincount(user, minlength=users), 1)
 
 
 def _places(holdout: Holdout, catalogue: pl.DataFrame) -> NDArray[np.int32]:

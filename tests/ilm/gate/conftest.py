@@ -19,18 +19,20 @@ from tests.ilm.serve.conftest import make_model
 CUT = datetime(2016, 1, 10, tzinfo=UTC)
 
 
-def of_ranks(ranks: Any, **changes: Any) -> Scores:
-    """Scores of users 0, 1, … whose targets have these ranks; all targets are common, a tenth of the items is shown."""
+def of_ranks(ranks: Any, rare: Any = (), **changes: Any) -> Scores:
+    """Scores of users 0, 1, … who have a target each, with these ranks; the targets of the users `rare` are rare, a
+    tenth of the items is shown."""
     ranks = np.asarray(ranks, dtype=np.int32)
     users = [f"u{number:06}" for number in range(len(ranks))]
     metrics = per_user(ranks) if len(ranks) else {}
-    given = {"users": users, "metrics": metrics, "cold": np.zeros(len(ranks), bool), "coverage": 0.1}
-    return Scores(**(given | {"invalid_items": 0} | changes))
+    rare_targets = np.bincount(np.asarray(rare, dtype=np.int64), minlength=len(ranks))
+    given = {"users": users, "metrics": metrics, "coverage": 0.1, "invalid_items": 0, "rare_targets": rare_targets}
+    return Scores(**(given | {"rare_metrics": {name: of * rare_targets for name, of in metrics.items()}} | changes))
 
 
 def gate(**changes: Any) -> GateParams:
-    """Settings for few users, without guardrails but those that are named."""
-    given: dict[str, Any] = {"samples": 1000, "min_users": 10, "floors": {}, "min_coverage_ratio": 0.0}
+    """Settings for few users, a target each, without guardrails but those that are named."""
+    given: dict[str, Any] = {"samples": 1000, "min_users": 10, "targets": 1, "floors": {}, "min_coverage_ratio": 0.0}
     return GateParams(**(given | changes))
 
 

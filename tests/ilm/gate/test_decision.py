@@ -74,17 +74,17 @@ def test_equal_means_are_not_promoted() -> None:
 
 
 def test_no_better_and_the_wanted_effect_would_have_been_seen_is_refused() -> None:
-    champion, challenger = few_apart()  # deviation 0.1414, detectable 2.486 * 0.1414 / sqrt(2000) = 0.0079
-    decision = decide(champion, challenger, gate(wanted_effect=0.008))
+    champion, challenger = few_apart()  # deviation 0.1414, detectable 2.802 * 0.1414 / sqrt(2000) = 0.0089
+    decision = decide(champion, challenger, gate(wanted_effect=0.009))
     assert decision.outcome == "refuse"
-    assert "a truth 0.0079 above the margin is proved with power 0.8, so an effect of 0.008" in decision.reasons[1]
+    assert "a truth 0.0089 above the margin is proved with power 0.8, so an effect of 0.009" in decision.reasons[1]
 
 
 def test_no_better_and_the_wanted_effect_would_have_been_missed_is_underpowered() -> None:
     champion, challenger = few_apart()
-    decision = decide(champion, challenger, gate(wanted_effect=0.0078))
+    decision = decide(champion, challenger, gate(wanted_effect=0.0088))
     assert decision.outcome == "underpowered"
-    assert "wanted is 0.0078" in decision.reasons[1]
+    assert "wanted is 0.0088" in decision.reasons[1]
 
 
 def test_too_few_users_are_underpowered_however_clear_it_looks() -> None:
@@ -129,7 +129,15 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "users twice": (lambda scores: replace(scores, users=["u", *scores.users[2:], "u"]), "1 users twice"),
     "other users": (lambda scores: replace(scores, users=[f"v{user}" for user in scores.users]), "different users"),
     "fewer users": (lambda scores: of_ranks([1] * (USERS - 1)), "different users"),
-    "another cold slice": (lambda scores: replace(scores, cold=~scores.cold), "different cold slices"),
+    "other rare targets": (
+        lambda scores: replace(scores, rare_targets=scores.rare_targets + 1),
+        "different rare targets",
+    ),
+    "no values on rare items": (lambda scores: replace(scores, rare_metrics={}), "no values of mrr on rare items"),
+    "NaN on rare items": (
+        lambda scores: replace(scores, rare_metrics={name: np.full(USERS, np.nan) for name in METRICS}),
+        "200 values of ndcg_at_10 on rare items",
+    ),
     "NaN coverage": (lambda scores: replace(scores, coverage=np.nan), "coverage of nan"),
     "uncounted invalid items": (lambda scores: replace(scores, invalid_items=-1), "-1 invalid items"),
 }
@@ -155,7 +163,7 @@ def test_no_champion_and_a_bootstrap_is_promoted() -> None:
     assert decide(None, AFTER, gate(floors={"hr_at_10": 0.2}), bootstrap=True).outcome == "promote"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in BROKEN if "user" not in kind and "cold" not in kind])
+@pytest.mark.parametrize("kind", [kind for kind in BROKEN if "user" not in kind and "other" not in kind])
 def test_a_bootstrap_promotes_no_broken_scores(kind: str) -> None:
     assert decide(None, BROKEN[kind][0](AFTER), gate(), bootstrap=True).outcome == "refuse"
 
@@ -197,8 +205,11 @@ def test_the_order_of_the_users_does_not_matter(pairs: Any, section: GateParams,
 def shuffled(scores: Scores, random: Any) -> Scores:
     order = list(range(len(scores.users)))
     random.shuffle(order)
-    metrics = {name: values[order] for name, values in scores.metrics.items()}
-    return replace(scores, users=[scores.users[row] for row in order], metrics=metrics, cold=scores.cold[order])
+    metrics, rare = (
+        {name: values[order] for name, values in of.items()} for of in (scores.metrics, scores.rare_metrics)
+    )
+    users = [scores.users[row] for row in order]
+    return replace(scores, users=users, metrics=metrics, rare_metrics=rare, rare_targets=scores.rare_targets[order])
 
 
 @given(RANKS)

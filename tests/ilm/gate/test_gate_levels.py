@@ -11,9 +11,10 @@ from scipy import stats
 from ilm.eval.metrics import ndcg_at_k
 from ilm.gate.decision import decide
 from ilm.gate.margin_test import detectable_effect, p_values_above
+from ilm.params import GateParams
 from tests.ilm.gate.conftest import gate, of_ranks
 
-ITEMS, TRIALS, ALPHA, SAMPLES = 2000, 1000, 0.05, 4999
+ITEMS, TRIALS, ALPHA, SAMPLES = 2000, 1000, GateParams().alpha, 4999
 
 
 def ranks(rng: np.random.Generator, ease: np.ndarray) -> np.ndarray:
@@ -56,9 +57,9 @@ def test_differences_of_the_simulation_are_mostly_zero() -> None:
 
 @pytest.mark.parametrize("users", [100, 300, 1000])
 def test_equal_models_are_promoted_in_at_most_5_of_100_trials(users: int) -> None:
-    """Of 1,000 trials with a chance of exactly 5 % each, 77 are exceeded once in 10,000 times."""
-    assert at_most(ALPHA) == 77
-    assert promoted(differences(users), 0.0) <= 77
+    """The chance of each is 2.5 %, so that 1,000 trials as a whole keep to 5 % however they fall."""
+    assert at_most(ALPHA) <= 50
+    assert promoted(differences(users), 0.0) <= 50
 
 
 def test_a_comparison_without_a_test_would_promote_every_other_one() -> None:
@@ -67,10 +68,10 @@ def test_a_comparison_without_a_test_would_promote_every_other_one() -> None:
 
 @pytest.mark.parametrize("gain", [-0.05, 0.1])
 def test_models_exactly_at_another_margin_are_promoted_about_as_rarely(gain: float) -> None:
-    """The test is approximate there, so 6 % instead of 5."""
+    """The test is approximate there, so 3 % instead of 2.5."""
     truth, _ = planted(gain)
     assert truth * gain > 0
-    assert promoted(differences(500, gain), truth) <= at_most(0.06)
+    assert promoted(differences(500, gain), truth) <= at_most(0.03)
 
 
 @pytest.mark.parametrize("gain", [0.06, 0.1])

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -44,16 +43,15 @@ def test_coverage_is_measured_against_the_champions(coverage: float, verdict: st
 @pytest.mark.parametrize(("drop", "verdict"), [(0.26, "pass"), (0.24, "fail")])
 def test_metric_on_rare_targets_may_fall_by_so_much(drop: float, verdict: str) -> None:
     """On the four rare targets the champion has NDCG 0.25, the challenger 0, although it is better on the others."""
-    cold = np.arange(10) < 4
-    champion = of_ranks([1, *[1000] * 9], cold=cold)
-    challenger = of_ranks([1000] * 4 + [1] * 6, cold=cold)
+    champion = of_ranks([1, *[1000] * 9], rare=range(4))
+    challenger = of_ranks([1000] * 4 + [1] * 6, rare=range(4))
     rail = only(against(champion, challenger, gate(max_cold_drop=drop, min_cold_users=4)), "rare")
     assert (rail.verdict, rail.champion, rail.challenger) == (verdict, 0.25, 0.0)
 
 
 def test_a_slice_of_too_few_is_not_judged_and_says_so() -> None:
-    cold = np.arange(10) < 4
-    rail = only(against(*[replace(SCORES, cold=cold)] * 2, gate(min_cold_users=5)), "rare")
+    scores = of_ranks([1] * 10, rare=range(4))
+    rail = only(against(scores, scores, gate(min_cold_users=5)), "rare")
     assert rail.verdict == "not judged"
     assert rail.rule == "4 users have a rare target, fewer than 5"
 

@@ -19,8 +19,15 @@ from tests.ilm.gate.conftest import CUT, event, gate, write_log
 def said(holdout: Holdout) -> dict[str, tuple[list[str], str]]:
     """user -> history and target, by id."""
     names = holdout.item_ids
-    rows = zip(holdout.users, holdout.seen, holdout.targets, strict=True)
-    return {user: ([names[item] for item in seen], names[target]) for user, seen, target in rows}
+    rows = zip(holdout.user, holdout.seen, holdout.targets, strict=True)
+    return {holdout.users[user]: ([names[item] for item in seen], names[target]) for user, seen, target in rows}
+
+
+def asked(holdout: Holdout) -> list[tuple[str, str, str]]:
+    """User, history and target of each case; items have one letter."""
+    names = holdout.item_ids
+    rows = zip(holdout.user, holdout.seen, holdout.targets, strict=True)
+    return [(holdout.users[user], "".join(names[item] for item in seen), names[target]) for user, seen, target in rows]
 
 
 def test_history_before_the_cut_and_first_item_after_it(tmp_path: Path) -> None:
@@ -33,7 +40,7 @@ def test_history_before_the_cut_and_first_item_after_it(tmp_path: Path) -> None:
             event("again", "a", -1), event("again", "a", 1),
         ],
     )  # fmt: skip
-    holdout = fresh_holdout(log, CUT, gate(max_users=10))
+    holdout = fresh_holdout(log, CUT, gate(max_cases=10))
     assert said(holdout) == {"again": (["a"], "a"), "back": (["a", "b"], "c")}
     assert dict(zip(holdout.item_ids, holdout.met.tolist(), strict=True)) == {"a": 3, "b": 2, "c": 0}
     assert (holdout.eligible, holdout.newcomers, holdout.left_out) == (2, 0, 1)
@@ -51,13 +58,33 @@ def test_of_a_newcomer_the_first_items_are_shown_and_the_next_is_asked_for(
     assert holdout.met.tolist() == [0] * len(holdout.item_ids)
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"targets": 1}, "back ab c, new a b"),
+        ({"targets": 2}, "back ab c, back abc d, new a b, new ab c"),
+        ({"targets": 9, "max_cases": 4}, "back ab c, back abc d, new a b, new ab c"),
+        ({"targets": 9, "max_cases": 3}, "back ab c, new a b"),
+        ({"targets": 9}, "back ab c, back abc d, back abcd a, new a b, new ab c"),
+    ],
+)
+def test_further_fresh_items_are_asked_for_one_after_another_as_far_as_the_budget_goes(
+    tmp_path: Path, settings: dict[str, int], expected: str
+) -> None:
+    events = [event("back", item, day) for item, day in (("a", -2), ("b", -1), ("c", 1), ("d", 2), ("a", 3))]
+    events += [event("new", item, day) for item, day in (("a", 1), ("b", 2), ("c", 3))]
+    log = write_log(tmp_path / "log.parquet", events)
+    holdout = fresh_holdout(log, CUT, gate(newcomer_history=1, **settings))
+    assert ", ".join(" ".join(case) for case in asked(holdout)) == expected
+
+
 def test_the_moment_of_the_cut_itself_is_not_fresh(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.parquet", [event("u", "a", -1), event("u", "b", 0)])
-    assert fresh_holdout(log, CUT, gate(max_users=10)).users == []
+    assert fresh_holdout(log, CUT, gate(max_cases=10)).users == []
 
 
 def test_an_empty_log_is_an_empty_holdout(tmp_path: Path) -> None:
-    holdout = fresh_holdout(write_log(tmp_path / "log.parquet", []), CUT, gate(max_users=10))
+    holdout = fresh_holdout(write_log(tmp_path / "log.parquet", []), CUT, gate(max_cases=10))
     assert (holdout.users, holdout.until, len(holdout.seen)) == ([], None, 0)
 
 
@@ -65,8 +92,8 @@ def test_of_too_many_users_some_are_drawn_and_others_with_another_cut(tmp_path: 
     log = write_log(
         tmp_path / "log.parquet", [event(f"u{user:03}", "a", day) for user in range(100) for day in (-3.0, 3.0)]
     )
-    first, again = fresh_holdout(log, CUT, gate(max_users=10)), fresh_holdout(log, CUT, gate(max_users=10))
-    later = fresh_holdout(log, CUT + timedelta(days=1), gate(max_users=10))
+    first, again = fresh_holdout(log, CUT, gate(max_cases=10)), fresh_holdout(log, CUT, gate(max_cases=10))
+    later = fresh_holdout(log, CUT + timedelta(days=1), gate(max_cases=10))
     assert len(first.users) == 10 and first.eligible == 100
     assert list(first.users) == sorted(first.users) == list(again.users)
     assert set(first.users) != set(later.users)
@@ -75,7 +102,7 @@ def test_of_too_many_users_some_are_drawn_and_others_with_another_cut(tmp_path: 
 def test_digest_tells_holdouts_apart(tmp_path: Path) -> None:
     events = [event("u", "a", -1), event("u", "b", 1), event("v", "a", -2), event("v", "c", 1)]
     digests = {
-        fresh_holdout(write_log(tmp_path / "log.parquet", rows), cut, gate(max_users=10)).sha256
+        fresh_holdout(write_log(tmp_path / "log.parquet", rows), cut, gate(max_cases=10)).sha256
         for rows in (events, events[:2], [*events[:3], event("v", "d", 1)], [event("v", "a", -3), *events])
         for cut in (CUT, CUT + timedelta(minutes=1))
     }
@@ -85,26 +112,26 @@ def test_digest_tells_holdouts_apart(tmp_path: Path) -> None:
 def test_an_interaction_without_a_timestamp_is_refused(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.parquet", [event("u", "a", -1) | {"timestamp": None, "order": 1}])
     with pytest.raises(DataError, match="1 interactions have no timestamp"):
-        fresh_holdout(log, CUT, gate(max_users=10))
+        fresh_holdout(log, CUT, gate(max_cases=10))
 
 
 def test_a_missing_log_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"nowhere\.parquet"):
-        fresh_holdout(tmp_path / "nowhere.parquet", CUT, gate(max_users=10))
+        fresh_holdout(tmp_path / "nowhere.parquet", CUT, gate(max_cases=10))
 
 
 def test_a_truncated_log_is_refused(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.parquet", [event("u", "a", -1)])
     log.write_bytes(log.read_bytes()[:-20])
     with pytest.raises(ArtifactError, match=r"log\.parquet: not readable"):
-        fresh_holdout(log, CUT, gate(max_users=10))
+        fresh_holdout(log, CUT, gate(max_cases=10))
 
 
 def test_a_log_with_another_type_is_refused(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.parquet", [event("u", "a", -1)])
     pl.read_parquet(log).with_columns(pl.col("timestamp").dt.epoch()).write_parquet(log)
     with pytest.raises(ArtifactError, match="timestamp should be"):
-        fresh_holdout(log, CUT, gate(max_users=10))
+        fresh_holdout(log, CUT, gate(max_cases=10))
 
 
 NEWCOMER = 2

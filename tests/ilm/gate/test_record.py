@@ -11,19 +11,19 @@ from tests.ilm.gate.conftest import gate, of_ranks
 ABOUT = Circumstances("c0ffee", Params(gate=gate()), False)
 ABOUT.champion = ModelFacts("a" * 64, "2016-01-03T00:00:00+00:00", "0" * 16)
 ABOUT.challenger = ModelFacts("b" * 64, "2016-01-10T00:00:00+00:00", "1" * 16)
-ABOUT.holdout = HoldoutFacts("2016-01-10T00:00:00+00:00", "2016-01-20T00:00:00+00:00", 50, 7, 60, 3, "c" * 64)
+ABOUT.holdout = HoldoutFacts("2016-01-10T00:00:00+00:00", "2016-01-20T00:00:00+00:00", 50, 80, 7, 60, 3, "c" * 64)
 DECISION = decide(of_ranks([1000] * 50), of_ranks([1] * 50), gate())
 
 
 def test_page_of_a_promotion() -> None:
     text = page(DECISION, ABOUT)
     assert text.startswith("# Gate: promote\n\n- ndcg_at_10: champion 0.0000, challenger 1.0000 on 50 users; ")
-    assert "| metric | champion | challenger | difference | 90% interval | p, one-sided |\n| --- |" in text
+    assert "| metric | champion | challenger | difference | 95% interval | p, one-sided |\n| --- |" in text
     assert "| **ndcg_at_10** | 0.0000 | 1.0000 | +1.0000 | +1.0000 to +1.0000 | 0.0004995 |" in text
     assert (
         "| champion | `" + "a" * 64 + "`, fitted until 2016-01-03T00:00:00+00:00, CF space `0000000000000000` |" in text
     )
-    assert "| users | 50 of 60, 7 of them newcomers; 3 left out |" in text
+    assert "| users | 50 of 60, 7 of them newcomers; 3 left out; 80 targets |" in text
 
 
 def test_page_of_an_error_is_as_far_as_it_came() -> None:

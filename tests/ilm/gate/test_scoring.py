@@ -113,10 +113,32 @@ def test_coverage_is_the_share_of_what_could_be_known(holdout: Holdout) -> None:
 def test_rare_targets_are_marked_the_same_for_every_model(holdout: Holdout) -> None:
     settings = params(gate={"cold_interactions": 1})
     for table in (catalogue("abcde"), catalogue("ab")):
-        assert judged(holdout, table, settings)[0].cold.tolist() == [True, False, False]  # e was never met: no model's
+        assert judged(holdout, table, settings)[0].rare_targets.tolist() == [1, 0, 0]  # e was never met: no model's
 
 
 def test_items_that_are_gone_or_have_no_title_are_invalid(holdout: Holdout) -> None:
     assert judged(holdout, catalogue("abcde"), params())[0].invalid_items == 0
     assert judged(holdout, catalogue("abcde"), params(), current="abce")[0].invalid_items == 1
     assert judged(holdout, catalogue("abcde", untitled="ad"), params(), current="abce")[0].invalid_items == 2
+
+
+def test_a_users_value_is_the_mean_over_the_targets_and_over_the_rare_ones_of_them(tmp_path: Path) -> None:
+    """u is asked for b, c and d, of which c and d are rare; v for a alone. Ranks 1, 1, 1 (of what is left) and 1; with
+    d unknown, u has two of three."""
+    old = [
+        event("x", item, -day) for item, days in (("a", 3), ("b", 3), ("c", 1), ("d", 1)) for day in range(1, days + 1)
+    ]
+    mine = [event("u", "a", -9), event("u", "b", 1), event("u", "c", 2), event("u", "d", 3)]
+    other = [event("v", "b", -9), event("v", "a", 1)]
+    log = write_log(tmp_path / "log.parquet", old + mine + other)
+    holdout = fresh_holdout(log, CUT, gate(targets=3))
+    settings = params(gate={"cold_interactions": 1})
+
+    scores, ranks = judged(holdout, catalogue("abcd"), settings)
+    assert (scores.users, ranks.tolist()) == (["u", "v"], [1, 1, 1, 1])
+    assert scores.rare_targets.tolist() == [2, 0]
+
+    scores, ranks = judged(holdout, catalogue("abc"), settings)
+    assert ranks.tolist() == [1, 1, MISSED, 1]
+    np.testing.assert_allclose(scores.metrics["hr_at_10"], [2 / 3, 1])
+    np.testing.assert_allclose(scores.rare_metrics["hr_at_10"], [1 / 2, 0])
