@@ -117,10 +117,11 @@ def test_global_time_cuts_at_one_moment_for_all() -> None:
 
 @pytest.mark.parametrize(
     ("strategy", "last"),
-    [("global_time", "2020-09-13T21:30:40+00:00"), ("leave_one_out", "2020-09-13T23:31:40+00:00")],
+    [("global_time", "2020-09-13T21:29:40+00:00"), ("leave_one_out", "2020-09-13T23:31:40+00:00")],
 )
 def test_the_moment_of_the_last_train_row_is_written_down(strategy: str, last: str) -> None:
-    """Row 77 of 96 by time is user 9's fifth; with leave_one_out it is the last user's sixth of eight."""
+    """Of 96 rows the last ten are the test part, the ten before them the valid part: row 76 is user 9's fourth. With
+    leave_one_out it is the last user's sixth of eight."""
     split.run(FakeStep(with_params(split={"strategy": strategy})))
 
     assert read_json(paths.SPLIT) == {"strategy": strategy, "fitted_until": last}
