@@ -23,7 +23,7 @@ from ilm.errors import IlmError
 from ilm.files import write_json
 from ilm.params import load_params
 from tasks.environment import use_project
-from tasks.paths import INTERACTIONS
+from tasks.paths import INTERACTIONS, QUARANTINE
 
 RUNS = STATE / "runs"
 """A folder per run: run.json, and the gate's record."""
@@ -41,6 +41,8 @@ class Retrained:
     """TOO_LITTLE fresh data; or the gate's decision: promote, refuse, underpowered, error."""
     reasons: tuple[str, ...]
     new_interactions: int
+    new_quarantined: int
+    """Rows set aside by the rules, beyond those of the last run; as above, fewer if a file was taken away."""
     commit: str | None = None
     """Behind `refs/ilm/runs/<run>`: what was run, with the dvc.lock of what it made."""
     version: str | None = None
@@ -117,11 +119,11 @@ def _chain(tree: Worktree, lease: Lease, run_step: Callable[[str, Path], object]
     for name in data_steps:
         lease.renew()
         run_step(name, tree.project)
-    new = new_interactions(tree.project, before)
+    new, quarantined = (new_rows(tree.project, before, table) for table in (INTERACTIONS, QUARANTINE))
     least = load_params(tree.project / "params.yaml").retrain.min_new_interactions
     if abs(new) < least:
         why = f"{new:,} interactions more than at the last run; retrain.min_new_interactions asks for {least:,}."
-        return Retrained(tree.run, TOO_LITTLE, (why,), new)
+        return Retrained(tree.run, TOO_LITTLE, (why,), new, quarantined)
     for name in (name for name in stages.STEPS if name not in data_steps):
         lease.renew()
         run_step(name, tree.project)
@@ -133,16 +135,16 @@ def _chain(tree: Worktree, lease: Lease, run_step: Callable[[str, Path], object]
     outcome, reasons, champion = challenge(tree, version, commit, tree.home / RUNS / tree.run / "gate", lease.renew)
     if outcome != "error":  # else the next run must judge it again, though nothing is fresh then
         tree.make_latest(commit)
-    return Retrained(tree.run, outcome, reasons, new, commit, version, champion)
+    return Retrained(tree.run, outcome, reasons, new, quarantined, commit, version, champion)
 
 
-def new_interactions(project: Path, before: Generation) -> int:
-    """How many interactions there are more than in the generation before; all, if that is not known."""
+def new_rows(project: Path, before: Generation, table: Path) -> int:
+    """How many rows a table has more than in the generation before; all, if that is not known; 0 if it is not there."""
     import pyarrow.parquet as pq
 
-    earlier = before.file(INTERACTIONS)
-    old = int(pq.ParquetFile(earlier).metadata.num_rows) if earlier else 0
-    return int(pq.ParquetFile(project / INTERACTIONS).metadata.num_rows) - old
+    now, earlier = (project / table if (project / table).is_file() else None), before.file(table)
+    counts = [0 if path is None else int(pq.ParquetFile(path).metadata.num_rows) for path in (now, earlier)]
+    return counts[0] - counts[1]
 
 
 @contextmanager
