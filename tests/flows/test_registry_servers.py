@@ -51,8 +51,8 @@ def shared(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Regi
     found.client.create_registered_model(found.name)
     experiment = found.client.get_experiment_by_name("ilm")
     for number in (1, 2, 3):
-        run_id = found.client.create_run(experiment.experiment_id).info.run_id
-        found.client.create_model_version(found.name, "nowhere", run_id, tags={DIGEST: f"d{number}"})
+        made = found.client.create_run(experiment.experiment_id).info
+        found.client.create_model_version(found.name, made.artifact_uri, made.run_id, tags={DIGEST: f"d{number}"})
     promote(tmp_path / "a", "1", expected_champion=None, bootstrap=True)
     return found
 
