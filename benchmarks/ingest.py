@@ -26,27 +26,30 @@ START = datetime(2022, 1, 1, tzinfo=UTC)
 TYPES = ["view", "cart", "buy"]
 
 
-def run(rows: int = 2_000_000, forms: tuple[str, ...] = ("parquet",)) -> Result:
+def run(rows: int = 2_000_000, forms: tuple[str, ...] = ("parquet",), event_ids: bool = False) -> Result:
     """Write the logs, read them, take them in. Several forms: the first gives the ratio.
 
     Args:
         rows: of all log files together.
         forms: of "parquet", "csv", "csv.gz", "jsonl".
+        event_ids: whether every row has an event_id of 20 characters, by which duplicates are then known.
     """
-    detail: dict[str, object] = {"rows": rows, "users": USERS, "items": ITEMS, "days": DAYS}
+    detail: dict[str, object] = {"rows": rows, "users": USERS, "items": ITEMS, "days": DAYS, "event_ids": event_ids}
     ratios = []
     for form in forms:
         with tempfile.TemporaryDirectory(prefix="ilm-bench-ingest-") as folder:
-            write_logs(Path(folder) / "logs", rows, form)
+            write_logs(Path(folder) / "logs", rows, form, event_ids)
             once = measured("read", folder)
             ours = measured("ingest", folder)
         ratios.append(ours["seconds"] / once["seconds"])
         detail[form] = {
+            "ratio": round(ratios[-1], 1),
             "read_once_seconds": round(once["seconds"], 2),
             "ingest_seconds": round(ours["seconds"], 2),
             "cpu_seconds": round(ours["cpu_seconds"], 2),
             "rows_per_second": round(rows / ours["seconds"]),
             "peak_mb": ours["peak_mb"],
+            "read_once_peak_mb": once["peak_mb"],
             "again_seconds": round(ours["again_seconds"], 2),
         }
     return {
@@ -57,7 +60,7 @@ def run(rows: int = 2_000_000, forms: tuple[str, ...] = ("parquet",)) -> Result:
     }
 
 
-def write_logs(folder: Path, rows: int, form: str) -> None:
+def write_logs(folder: Path, rows: int, form: str, event_ids: bool) -> None:
     """One file after the other, each of the days that follow those of the file before."""
     folder.mkdir()
     starts = range(0, rows, FILE_ROWS)
@@ -80,9 +83,19 @@ def write_logs(folder: Path, rows: int, form: str) -> None:
                 ),
             }
         )
+        if event_ids:
+            log = log.with_columns(
+                event_id=pl.format("{}-{}", pl.lit(f"{number:04}"), pl.Series(_hexadecimal(rng, count)))
+            )
         rows_of_file = np.maximum(np.arange(count) - (rng.random(count) < REPEATED), 0)
         path = folder / f"{number:04}.{form}"
         _write(log[rows_of_file], path)
+
+
+def _hexadecimal(rng: np.random.Generator, count: int) -> list[str]:
+    """Different texts of 15 characters."""
+    drawn = rng.bytes(5 * count).hex()
+    return [f"{drawn[10 * n : 10 * n + 10]}{n:05x}" for n in range(count)]
 
 
 def measured(what: str, folder: str) -> dict[str, float]:
@@ -154,12 +167,13 @@ def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--forms", nargs="+", default=["parquet"], choices=["parquet", "csv", "csv.gz", "jsonl"])
+    parser.add_argument("--event-ids", action="store_true", help="give every row an event_id")
     parser.add_argument("--measure", nargs=2, metavar=("WHAT", "FOLDER"), help=argparse.SUPPRESS)
     chosen = parser.parse_args(words)
     if chosen.measure:
         _measure(chosen.measure[0], Path(chosen.measure[1]))
     else:
-        print(json.dumps(run(chosen.rows, tuple(chosen.forms)), indent=2))
+        print(json.dumps(run(chosen.rows, tuple(chosen.forms), chosen.event_ids), indent=2))
 
 
 if __name__ == "__main__":

@@ -26,9 +26,13 @@ def run(step: Step) -> None:
     for _ in range(ROUNDS):
         found = find(Path(step.params.data.logs), step.params.data.settle_seconds)
         _ingest(step, found)
-        if found.is_still_so():
+        if found.is_settled():
             return
-    print("ingest  log files keep arriving: run the step again to read the last ones", flush=True)
+    print(
+        "ingest  log files keep arriving: the last ones are read when the folder changes again, or by "
+        "`dvc repro --force --single-item ingest`",
+        flush=True,
+    )
 
 
 def _ingest(step: Step, found: Found) -> None:

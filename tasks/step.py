@@ -1,5 +1,6 @@
 """The frame around every step: settings in, an MLflow run with lineage beside it, cost out, mistakes as messages."""
 
+import errno
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +14,9 @@ from tasks.lineage import dvc_md5, origin, read_stage
 from tasks.paths import COST
 from tasks.process import die_with_parent, peak_memory_mb
 from tasks.tracking import Run, Store
+
+DISK = {errno.ENOSPC: "Make room", errno.EDQUOT: "Make room", errno.EROFS: "Make it writable"}
+"""What to do about a disk that takes nothing more."""
 
 
 class Step:
@@ -42,6 +46,17 @@ def main(name: str, run: Callable[[Step], None]) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        remedy = next((remedy for number, remedy in DISK.items() if _is_system_error(error, number)), None)
+        if remedy is None:
+            raise
+        print(f"error: step {name}: {error}. {remedy}, and run the step again.", file=sys.stderr)
+        sys.exit(2)
+
+
+def _is_system_error(error: Exception, number: int) -> bool:
+    """Whether this is what the system said; polars keeps the number in the text only."""
+    return getattr(error, "errno", None) == number or f"(os error {number})" in str(error)
 
 
 def run_step(name: str, run: Callable[[Step], None], graph: Path = Path("dvc.yaml")) -> None:

@@ -3,11 +3,12 @@
 from ilm.data import schema
 from ilm.data.contract import require, summary, validate
 from ilm.data.logs.batch import accept, batch_to_judge, read_accepted
+from ilm.data.logs.quarantine import whole_files
 from ilm.data.logs.store import Store, read_manifest
 from ilm.data.validation_page import render
 from ilm.files import write_json, write_text
 from tasks.now import current_time
-from tasks.paths import ACCEPTED, INTERACTIONS, ITEMS, LOG_STORE, SOURCE_USERS, VALIDATION, VALIDATION_PAGE
+from tasks.paths import ACCEPTED, INTERACTIONS, ITEMS, LOG_STORE, QUARANTINE, SOURCE_USERS, VALIDATION, VALIDATION_PAGE
 from tasks.step import Step, main
 
 
@@ -18,10 +19,11 @@ def run(step: Step) -> None:
     params = step.params.validate_
     interactions = schema.read_table(INTERACTIONS, schema.INTERACTIONS)
     items = schema.read_table(ITEMS, schema.ITEMS, with_text=True)
+    set_aside = whole_files(schema.read_table(QUARANTINE, schema.QUARANTINE))
     source_users = schema.read_table(SOURCE_USERS, schema.SOURCE_USERS)["user_id"]
     store, accepted = Store(LOG_STORE, read_manifest(LOG_STORE)), read_accepted(ACCEPTED)
     batches = batch_to_judge(store, accepted, items["item_id"], source_users, params.min_batch_rows)
-    outcomes = validate(interactions, items, params, current_time(), accepted.table_rows, batches)
+    outcomes = validate(interactions, items, params, current_time(), accepted.table_rows, batches, set_aside)
     write_text(VALIDATION_PAGE, render(outcomes))
     stopping = sum(outcome.stops for outcome in outcomes)
     warnings = [outcome for outcome in outcomes if not outcome.passed and not outcome.stops]

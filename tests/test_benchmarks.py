@@ -40,9 +40,9 @@ def test_the_benchmark_of_the_ranking_protocol_reports_the_same():
     require_entry(full_ranking, full_ranking.run(**SMALL))
 
 
-@pytest.mark.parametrize("form", ["parquet", "csv.gz"])
-def test_the_benchmark_of_ingest_reports_the_same(form):
-    result = ingest.run(rows=300, forms=(form,))
+@pytest.mark.parametrize(("form", "event_ids"), [("parquet", False), ("csv.gz", True)])
+def test_the_benchmark_of_ingest_reports_the_same(form, event_ids):
+    result = ingest.run(rows=300, forms=(form,), event_ids=event_ids)
     require_entry(ingest, result)
     assert result["detail"][form]["peak_mb"] > 0
 

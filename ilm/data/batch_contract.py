@@ -5,6 +5,7 @@ not matter.
 """
 
 import math
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from importlib import import_module
 from typing import Any
@@ -22,6 +23,8 @@ NAMES = (
     "batch.hours", "batch.missing",
 )  # fmt: skip
 """Of the checks of this file; `validate.warnings` may name them."""
+NAMED = 5
+"""Files that are named; the quarantine has them all."""
 
 
 def check_names(params: ValidateParams) -> None:
@@ -62,36 +65,48 @@ def growth_checks(table: str, params: ValidateParams, now: datetime, last_rows: 
     return checks
 
 
-def batch_frame(batch: Batch, before: Batch | None) -> pl.DataFrame:
-    """One row that describes the batch; what cannot be said is null."""
-    compared = before is not None and before.rows > 0 and batch.rows > 0
-    return pl.DataFrame(
-        {
-            "rejected": len(batch.rejected),
-            "known_items": batch.known_items / batch.items if batch.items else None,
-            "known_users": batch.known_users / batch.users if batch.users else None,
-            "size": batch.rows / before.rows if before and compared else None,
-            "types": distance(batch.types, before.types) if before and compared else None,
-            "hours": distance(batch.hours, before.hours) if before and compared else None,
-            "missing": missing_change(batch, before) if before and compared else None,
-        },
-        schema_overrides=dict.fromkeys(("known_items", "known_users", "size", "types", "hours", "missing"), pl.Float64),
+def batch_frame(batch: Batch | None, before: Batch | None, set_aside: Sequence[str]) -> pl.DataFrame:
+    """One row that describes the batch; what cannot be said is null. Arguments as in `batch_checks`."""
+    found: dict[str, float | None] = dict.fromkeys(
+        ("known_items", "known_users", "size", "types", "hours", "missing"), None
     )
+    if batch is not None and batch.rows:
+        found["known_items"] = batch.known_items / batch.items
+        found["known_users"] = batch.known_users / batch.users
+        if before is not None and before.rows:
+            found["size"] = batch.rows / before.rows
+            found["types"] = distance(batch.types, before.types)
+            found["hours"] = distance(batch.hours, before.hours)
+            found["missing"] = missing_change(batch, before)
+    row = pl.DataFrame({"set_aside": len(set_aside)} | found)
+    return row.cast(dict.fromkeys(found, pl.Float64))
 
 
-def batch_checks(batch: Batch, before: Batch | None, params: ValidateParams) -> list[Check]:
+def batch_checks(
+    batch: Batch | None, before: Batch | None, set_aside: Sequence[str], params: ValidateParams
+) -> list[Check]:
     """Of the row of `batch_frame`. What needs a comparison is asked only if there is an accepted batch to compare with,
-    and the new one has `validate.min_batch_rows`."""
+    and the new one has `validate.min_batch_rows`.
+
+    Args:
+        batch: the new one, if there ever was one.
+        before: the accepted one to compare it with, if there is one.
+        set_aside: names of all files in the logs folder that cannot be used, new or not.
+        params: section `validate`.
+    """
     gxe: Any = import_module("great_expectations.expectations")
 
     def between(column: str, expected: str, low: float | None, high: float | None) -> Check:
         asked = gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high)
         return Check(BATCH_TABLE, expected, asked, f"batch.{column}", shown=column)
 
-    named = f" (set aside: {', '.join(batch.rejected)})" if batch.rejected else ""
-    files = f"no file among {len(batch.files):,} that cannot be used{named}"
-    rejected = gxe.ExpectColumnValuesToBeBetween(column="rejected", min_value=0, max_value=0)
-    checks = [Check(BATCH_TABLE, files, rejected, "batch.files", shown="rejected")]
+    more = f" and {len(set_aside) - NAMED:,} more" if len(set_aside) > NAMED else ""
+    named = f" (set aside: {', '.join(set_aside[:NAMED])}{more})" if set_aside else ""
+    none = gxe.ExpectColumnValuesToBeBetween(column="set_aside", min_value=0, max_value=0)
+    files = f"no file in data.logs that cannot be used{named}"
+    checks = [Check(BATCH_TABLE, files, none, "batch.files", shown="set_aside")]
+    if batch is None:
+        return checks
     if batch.rows:
         known = f"at least {params.min_known_items:.0%} of {batch.items:,} items known to the catalogue"
         checks.append(between("known_items", f"{known} (validate.min_known_items)", params.min_known_items, None))

@@ -5,6 +5,7 @@ a row count, and each column that is asked about its values must have them.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from importlib import import_module
@@ -33,6 +34,7 @@ def validate(
     now: datetime,
     last_rows: int | None = None,
     batches: tuple[Batch | None, Batch | None] = (None, None),
+    set_aside: Sequence[str] = (),
 ) -> list[Outcome]:
     """Hold the tables against the contract.
 
@@ -43,6 +45,7 @@ def validate(
         now: current time with zone; timestamps later than a day after it are impossible.
         last_rows: rows of the last accepted interactions, if there are any.
         batches: of `ilm.data.logs.batch.batch_to_judge`.
+        set_aside: names of the log files that cannot be used.
 
     Returns:
         One outcome per expectation; those that could not be checked did not pass.
@@ -56,9 +59,9 @@ def validate(
     checks = _checks(params, now, ordered=interactions["order"].count() > 0)
     checks += growth_checks(INTERACTION_TABLE, params, now, last_rows)
     batch, before = batches
-    if batch is not None:
-        tables[BATCH_TABLE] = batch_frame(batch, before)
-        checks += batch_checks(batch, before, params)
+    if batch is not None or set_aside:
+        tables[BATCH_TABLE] = batch_frame(batch, before, set_aside)
+        checks += batch_checks(batch, before, set_aside, params)
     return [outcome for table, frame in tables.items() for outcome in _run(table, frame, checks, params.warnings)]
 
 

@@ -124,7 +124,11 @@ def read_orders(column: pl.Series, where: str) -> pl.Series:
     Raises:
         DataError: no value is a whole number.
     """
-    return _readable(column, _numbers(column), where, "order must be a whole number", whole=True)
+    numbers = _numbers(column)
+    if numbers.dtype.is_float():
+        whole = (pl.col("t") == pl.col("t").round()) & (pl.col("t").abs() < _LARGEST_EXACT)
+        numbers = numbers.to_frame("t").select(pl.when(whole).then("t").cast(pl.Int64)).to_series()
+    return _readable(column, numbers, where, "order must be a whole number")
 
 
 def read_ratings(column: pl.Series, where: str, *, all_may_be_bad: bool = False) -> pl.Series:
@@ -133,10 +137,10 @@ def read_ratings(column: pl.Series, where: str, *, all_may_be_bad: bool = False)
     Raises:
         DataError: no value is a number, unless `all_may_be_bad`, as in a part of a file.
     """
-    numbers = _numbers(column)
-    if all_may_be_bad and not numbers.count():
-        return pl.Series(column.name, [None] * len(column), dtype=pl.Float32)
-    return _readable(column, numbers, where, "rating must be a number", whole=False)
+    narrow = pl.col("t").cast(pl.Float32)
+    one_zero = pl.when(narrow == 0).then(pl.lit(0.0, pl.Float32)).when(narrow.is_finite()).then(narrow)  # never -0.0
+    ratings = _numbers(column).to_frame("t").select(one_zero).to_series()
+    return ratings if all_may_be_bad else _readable(column, ratings, where, "rating must be a number")
 
 
 def read_text(column: pl.Series) -> pl.Series | None:
@@ -227,14 +231,8 @@ def _numbers(column: pl.Series) -> pl.Series:
     return numbers.to_frame("t").select(pl.when(pl.col("t").is_finite()).then("t")).to_series()
 
 
-def _readable(column: pl.Series, numbers: pl.Series, where: str, wanted: str, *, whole: bool) -> pl.Series:
-    value = pl.col("t")
-    exact = (value == value.round()) & (value.abs() < _LARGEST_EXACT)
-    if whole and numbers.dtype.is_float():
-        numbers = numbers.to_frame("t").select(pl.when(exact).then(value).cast(pl.Int64)).to_series()
-    elif not whole:
-        narrow = value.cast(pl.Float32)
-        numbers = numbers.to_frame("t").select(pl.when(narrow.is_finite()).then(narrow)).to_series()
+def _readable(column: pl.Series, numbers: pl.Series, where: str, wanted: str) -> pl.Series:
+    """`numbers`, what was read of the column, if that is anything."""
     if _count_given(column) and numbers.null_count() == len(numbers):
         raise DataError(
             f"{where}: {wanted}, but no value is one ({column.dtype}, for example {_example(column)}). "

@@ -18,6 +18,9 @@ CONTENT = ["timestamp", "user_id", "item_id", "order", "event_type", "rating", "
 """Order of interactions, oldest first: by what they say and not by where they stood, so that equal logs give equal
 tables. Nulls come last."""
 
+_NESTED = r"""^(\{["}]|\[["\[\]{\d-])"""
+"""How lists and objects begin where JSON lines have them in the place of an id."""
+
 FUTURE = "timestamp_in_future"
 """The one rule whose verdict changes with time: such a row enters once its time has come."""
 
@@ -95,8 +98,10 @@ def log_rules(earliest: datetime, horizon: datetime) -> list[Rule]:
         horizon: an event after it has not happened yet.
     """
     of_a_row = ("user_id_missing", "item_id_missing", "timestamp_unreadable", "rating_not_finite")
+    nested = pl.col("user_id").str.contains(_NESTED) | pl.col("item_id").str.contains(_NESTED)
     return [
         *(rule for rule in INTERACTION_RULES if rule.name in of_a_row),
+        Rule("id_nested", "user_id or item_id is a list or an object", nested),
         Rule("timestamp_too_early", "timestamp is before validate.earliest", pl.col("timestamp") < earliest),
         Rule(FUTURE, "timestamp is later than the clock and data.max_clock_skew allow", pl.col("timestamp") > horizon),
     ]

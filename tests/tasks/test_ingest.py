@@ -6,6 +6,7 @@ import pytest
 from small_logs import FakeStep, with_params, write_logs
 
 from ilm.data import schema
+from ilm.data.logs.files import find
 from ilm.data.raw import Source
 from ilm.errors import ConfigError, DataError
 from ilm.files import digest
@@ -125,6 +126,44 @@ def test_a_file_that_arrives_meanwhile_is_read_in_the_same_run(project: Path, mo
     ingest.run(FakeStep())
 
     assert len(schema.read_table(paths.INTERACTIONS, schema.INTERACTIONS)) == 97
+
+
+def test_a_file_that_is_written_until_the_end_of_the_watch_is_read_in_the_same_run(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = drop(project / "data/logs", "a.csv", [event("u00", "i1")])
+    watched: list[float] = []
+
+    def watch(seconds: float) -> None:
+        if not watched:
+            with path.open("a") as file:
+                file.write("u01,i1,2024-05-01T11:00:00\n")
+        watched.append(seconds)
+
+    monkeypatch.setattr(ingest, "find", lambda folder, seconds: find(folder, seconds, wait=watch))
+
+    ingest.run(FakeStep(with_params(data={"settle_seconds": 60})))
+
+    assert len(watched) == 2
+    assert len(schema.read_table(paths.INTERACTIONS, schema.INTERACTIONS)) == 98
+
+
+def test_files_that_never_hold_still_are_said_to_be_left(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = drop(project / "data/logs", "a.csv", [event("u00", "i1")])
+
+    def watch(seconds: float) -> None:
+        with path.open("a") as file:
+            file.write("u01,i1,2024-05-01T11:00:00\n")
+
+    monkeypatch.setattr(ingest, "find", lambda folder, seconds: find(folder, seconds, wait=watch))
+
+    ingest.run(FakeStep(with_params(data={"settle_seconds": 60})))
+
+    printed = capsys.readouterr().out
+    assert printed.count("log file a.csv is left for the next run: it is still being written") == ingest.ROUNDS
+    assert "`dvc repro --force --single-item ingest`" in printed
 
 
 def test_the_moment_that_counts_as_now_can_be_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

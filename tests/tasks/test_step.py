@@ -1,3 +1,4 @@
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,20 @@ def test_mistake_is_one_message_and_exit_code_2(project: Path, capsys: pytest.Ca
         main("ingest", work)
     assert ended.value.code == 2
     assert capsys.readouterr().err == "error: items.csv: empty. Add items.\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("parquet: No space left on device (os error 28)")],
+)
+def test_full_disk_is_one_message_too(project: Path, capsys: pytest.CaptureFixture[str], error: Exception) -> None:
+    def work(step: Step) -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        main("ingest", work)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"error: step ingest: {error}. Make room, and run the step again.\n"
 
 
 @pytest.mark.parametrize("error", [DataError("wrong"), RuntimeError("a defect")])

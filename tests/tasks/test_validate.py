@@ -92,6 +92,17 @@ def test_a_warning_is_printed_and_the_result_stays_the_same_when_judged_again(
     assert [path.read_bytes() for path in (paths.VALIDATION, paths.VALIDATION_PAGE, paths.ACCEPTED)] == before
 
 
+def test_a_file_of_no_known_form_is_warned_of_until_it_is_taken_away(capsys: pytest.CaptureFixture[str]) -> None:
+    drop(LOGS, "a.csv", [event("u00", "i1")])
+    (LOGS / "notes.txt").write_text("hello")
+    for _ in range(2):
+        assert run(PARAMS).metrics["expectations_warned"] == 1
+        assert "(set aside: notes.txt); found 1" in capsys.readouterr().out
+    (LOGS / "notes.txt").unlink()
+
+    assert run(PARAMS).metrics["expectations_warned"] == 0
+
+
 def test_log_files_that_vanish_and_take_much_along_stop_the_run() -> None:
     drop(LOGS, "a.csv", [event("u00", "i1", f"2021-01-01T00:{minute:02}:00") for minute in range(20)])
     run(PARAMS)

@@ -21,8 +21,6 @@ class Batch(BaseModel):
 
     files: list[str]
     """sha256, sorted."""
-    rejected: list[str]
-    """Names of those that could not be used as a whole."""
     rows: int
     bad: int
     """Rows in quarantine."""
@@ -132,7 +130,6 @@ def _describe(
     moments = [moment for each in facts for moment in (each.first, each.last) if moment]
     return Batch(
         files=list(chosen),
-        rejected=sorted(each.name for each in facts if each.rejected),
         rows=sum(each.good for each in facts),
         bad=sum(each.bad for each in facts),
         first=min(moments, default=None),

@@ -108,14 +108,20 @@ def _said(path: Path) -> Iterator[None]:
         raise Rejected("file_cut_off", "the gzip file ends in the middle. Copy it again") from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise Rejected("file_damaged", f"not a whole gzip file ({error}). Copy it again") from None
-    except (pyarrow.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except (pyarrow.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        if _is_of_the_system(error, path):
+            # Not a matter of content: a file that was opened before would be forgotten if it counted as read.
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"{path}: could not be read ({reason}). Run the step again.") from None
         reason = str(error).strip().split("\n")[0]
         raise Rejected("file_damaged", f"damaged or cut off ({reason}). Export or copy it again") from None
-    except OSError as error:
-        if path.suffix == ".parquet" and error.errno is None:  # how pyarrow reports pages that do not decompress
-            raise Rejected("file_damaged", f"damaged ({str(error).splitlines()[0]}). Copy it again") from None
-        # Not a matter of content: a file that was opened before would be forgotten if it counted as read.
-        raise DataError(f"{path}: could not be read ({error.strerror or error}). Run the step again.") from None
+
+
+def _is_of_the_system(error: BaseException, path: Path) -> bool:
+    """Whether the disk failed, or there are too many open files; else the content is at fault, such as Parquet pages
+    that do not decompress, which pyarrow reports as an OSError without a number."""
+    numbered = isinstance(error, OSError) and error.errno is not None
+    return numbered or "(os error " in str(error) or (isinstance(error, OSError) and path.suffix != ".parquet")
 
 
 def _opened(path: Path) -> IO[bytes]:

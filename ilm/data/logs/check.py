@@ -19,7 +19,7 @@ from ilm.data.logs.facts import FileFacts, rejected_facts
 from ilm.data.logs.files import ITEMS_PREFIX, UNFINISHED, LogFile, Rejected, find, identified
 from ilm.data.logs.items import read_items
 from ilm.data.logs.merged import merged_rows
-from ilm.data.logs.shares import check_shares
+from ilm.data.logs.quarantine import check_shares
 from ilm.data.logs.store import BAD_ROWS, Store
 from ilm.data.logs.update import update
 from ilm.data.raw import RawTable, Source

@@ -1,5 +1,6 @@
 """Which files of the logs folder can be read now. A file is known by its content, whatever its name."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from ilm.files import digest
 
 SUFFIXES = (*(f".{name}" for name in FORMATS), ".csv.gz", ".jsonl.gz")
 UNFINISHED = (".tmp", ".part")
+BEING_WRITTEN = "it is still being written"
 ITEMS_PREFIX = "items"
 """Files whose name begins so describe items; all others are logs."""
 
@@ -53,9 +55,12 @@ class Found:
     states: dict[str, tuple[int, int] | None]
     """All files by name, as they were before they were hashed."""
 
-    def is_still_so(self) -> bool:
-        """Whether no file has come, gone or changed since."""
-        return {name: _state(path) for name, path in _walk(self.folder)} == self.states
+    def is_settled(self) -> bool:
+        """Whether no file was being written, and none has come, gone or changed since."""
+        return (
+            BEING_WRITTEN not in self.left.values()
+            and {name: _state(path) for name, path in _walk(self.folder)} == self.states
+        )
 
 
 def find(folder: Path, settle_seconds: float, wait: Callable[[float], None] = time.sleep) -> Found:
@@ -71,7 +76,7 @@ def find(folder: Path, settle_seconds: float, wait: Callable[[float], None] = ti
         wait: sleeps.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: there is no such folder, or it, or a folder in it, may not be listed.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder. Create it, or set data.logs in params.yaml to where log files lie.")
@@ -89,8 +94,8 @@ def find(folder: Path, settle_seconds: float, wait: Callable[[float], None] = ti
     for name, state in states.items():
         if name in left:
             continue
-        if state is None or state != before[name]:
-            left[name] = "it is still being written"
+        if (state is None or state != before[name]) and not _leads_nowhere(paths[name]):
+            left[name] = BEING_WRITTEN
             continue
         try:
             file = identified(paths[name], name)
@@ -107,6 +112,8 @@ def identified(path: Path, name: str) -> LogFile:
     Raises:
         Rejected: of no known form, or may not be read.
     """
+    if _leads_nowhere(path):
+        raise Rejected("file_unreadable", "a link to a folder, or to nothing; only links to files are followed")
     if not name.endswith(SUFFIXES):
         raise Rejected("file_format_unknown", f"not one of {', '.join(SUFFIXES)}")
     try:
@@ -117,10 +124,24 @@ def identified(path: Path, name: str) -> LogFile:
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
-    for path in folder.rglob("*"):
-        relative = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith(".") for part in relative.parts):
-            yield relative.as_posix(), path
+    """Names and paths of files, and of links that are none. A name that is no UTF-8 is given as it prints."""
+    for parent, folders, names in os.walk(folder, onerror=_unlisted):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (Path(parent, name) for name in [*folders, *names] if not name.startswith(".")):
+            if path.is_file() or path.is_symlink():
+                name = path.relative_to(folder).as_posix()
+                yield name.encode("utf-8", "backslashreplace").decode(), path
+
+
+def _unlisted(error: OSError) -> None:
+    # Passed over, its files would count as taken away, and their rows with them.
+    raise DataError(
+        f"{error.filename}: may not be listed ({error.strerror}). Give access, or take it out of data.logs."
+    )
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.is_file()
 
 
 def _state(path: Path) -> tuple[int, int] | None:

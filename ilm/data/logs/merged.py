@@ -13,16 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ilm.data.logs.ordering import in_order, tied_rows
 from ilm.data.logs.store import Store
 from ilm.data.logs.update import chunks
 from ilm.data.rules import INTERACTION_RULES
-from ilm.data.schema import INTERACTIONS
+from ilm.data.schema import INTERACTIONS, write_table
 from ilm.errors import DataError
 from ilm.files import replaced
 
 _DUPLICATE = next(rule for rule in INTERACTION_RULES if rule.name == "duplicate_event")
+BY_USER = ["user_id", "item_id", "timestamp", "order", "event_type", "rating", "event_id"]
 _FEW_VALUES = ["item_id", "event_type", "rating"]
 """Columns of few different values, worth a dictionary in the file."""
 
@@ -56,28 +58,31 @@ def merged_rows(
         return
     _check_moments(base)
     known = catalogue.unique().implode()
-    repeated = _repeated_event_ids(base, store)
     of_days: dict[date, int] = {day: rows for rows, day in base["timestamp"].dt.date().rle().struct.unnest().rows()}
     in_logs = {day: partition.rows for day, partition in partitions.items()}
     weights = {day: of_days.get(day, 0) + in_logs.get(day, 0) for day in sorted(of_days.keys() | in_logs.keys())}
-    seen: set[str] = set()
+    parts = [(days, sum(of_days.get(day, 0) for day in days)) for days in chunks(weights)]
+    scattered = _scattered_event_ids(base, store, parts)
+    seen = pl.Series(dtype=pl.String)
     start = 0
-    for days in chunks(weights):
-        end = start + sum(of_days.get(day, 0) for day in days)
-        of_base = base.slice(start, end - start)
+    for days, rows_of_base in parts:
+        of_base = base.slice(start, rows_of_base)
+        start += rows_of_base
         events = store.events(days).with_columns(order=pl.lit(None, pl.Int64)).select(list(INTERACTIONS))
         is_known = events.select(pl.col("item_id").is_in(known)).to_series()
         waiting = events.filter(~is_known)
         rows = events.filter(is_known) if len(waiting) else events
         if len(of_base):
             rows = in_order(pl.concat([of_base, rows])) if len(rows) else of_base
-        good = _without_duplicates(rows, repeated, seen)
+        good, seen = _without_duplicates(rows, scattered, seen)
         yield good, waiting, len(rows) - len(good)
-        start = end
 
 
 def write_merged(base: pl.DataFrame, store: Store, catalogue: pl.Series, accepted: Path, kept_aside: Path) -> Merged:
     """Write both tables, each whole or not at all. Equal rows give equal bytes, however they are spread over files.
+
+    Oldest first; without any log event sorted BY_USER, which is also how versions without log files wrote the table,
+    so that DVC finds it unchanged.
 
     Args:
         base: as in `merged_rows`.
@@ -89,6 +94,10 @@ def write_merged(base: pl.DataFrame, store: Store, catalogue: pl.Series, accepte
     Raises:
         DataError: as there.
     """
+    if not store.manifest.partitions:  # nothing to stream: one table, sorted by user
+        write_table(base.sort(BY_USER, nulls_last=True), accepted)
+        write_table(base.clear(), kept_aside)
+        return Merged(len(base), 0, 0)
     counts = [0, 0, 0]
     with (
         _writing(accepted) as write_accepted,
@@ -116,37 +125,55 @@ def _check_moments(base: pl.DataFrame) -> None:
         )
 
 
-def _repeated_event_ids(base: pl.DataFrame, store: Store) -> pl.Series:
-    """Hashes of event ids that occur more than once; 8 bytes per event id while they are searched."""
-    with_ids = {day: part.event_ids for day, part in store.manifest.partitions.items() if part.event_ids}
-    parts = [base["event_id"].drop_nulls().hash().to_numpy()]
-    parts += [store.events(days)["event_id"].drop_nulls().hash().to_numpy() for days in chunks(with_ids)]
-    hashes = np.concatenate(parts)
-    hashes.sort()
-    return pl.Series(np.unique(hashes[1:][hashes[1:] == hashes[:-1]]), dtype=pl.UInt64)
+def _scattered_event_ids(base: pl.DataFrame, store: Store, parts: list[tuple[list[date], int]]) -> pl.Series:
+    """Hashes of event ids that stand in more than one chunk; 8 bytes per event id while they are searched.
+
+    Args:
+        base: as in `merged_rows`.
+        store: as there.
+        parts: per chunk the dates, and the rows of `base`.
+    """
+    if not any(partition.event_ids for partition in store.manifest.partitions.values()):
+        return pl.Series(dtype=pl.UInt64)
+    hashes, start = [], 0
+    for days, rows in parts:
+        ids = pl.concat([base["event_id"].slice(start, rows), store.event_ids(days)])
+        hashes.append(ids.drop_nulls().hash().unique().to_numpy())
+        start += rows
+    return _repeated(np.concatenate(hashes))
 
 
-def _without_duplicates(rows: pl.DataFrame, repeated: pl.Series, seen: set[str]) -> pl.DataFrame:
+def _without_duplicates(rows: pl.DataFrame, scattered: pl.Series, seen: pl.Series) -> tuple[pl.DataFrame, pl.Series]:
     """Only the first row of every event.
 
     Args:
         rows: sorted by CONTENT.
-        repeated: hashes of all event ids that need a look.
-        seen: such event ids of earlier rows; those of these rows are added.
+        scattered: hashes of the event ids that stand in other chunks, too.
+        seen: those of earlier chunks.
+
+    Returns:
+        The rows, and `seen` with those of these rows.
     """
-    suspect = tied_rows(rows)
-    if len(repeated):
-        ids = rows["event_id"]
-        suspect |= ids.is_not_null() & ids.hash().is_in(repeated.implode())
+    suspect, ids = tied_rows(rows), rows["event_id"]
+    there, hashes = ids.is_not_null(), ids.hash()
+    to_look_at = pl.concat([scattered, _repeated(hashes.filter(there).to_numpy())])
+    if len(to_look_at):
+        suspect |= there & hashes.is_in(to_look_at.implode())
     if not suspect.any():
-        return rows
+        return rows, seen
     suspects = rows.filter(suspect)
-    again = pl.col("event_id").is_in(list(seen)).fill_null(False) if seen else pl.lit(False)
+    again = pl.col("event_id").is_in(seen.implode()).fill_null(False)
     gone = suspects.select(_DUPLICATE.broken | again).to_series()
-    seen.update(suspects["event_id"].drop_nulls())
     keep = np.ones(len(rows), dtype=bool)
     keep[suspect.arg_true().filter(gone).to_numpy()] = False
-    return rows.filter(pl.Series(keep))
+    elsewhere = ids.filter(there & hashes.is_in(scattered.implode())).unique()
+    return rows.filter(pl.Series(keep)), pl.concat([seen, elsewhere])
+
+
+def _repeated(hashes: NDArray[np.uint64]) -> pl.Series:
+    """Those that stand there more than once."""
+    ordered = np.sort(hashes)
+    return pl.Series(np.unique(ordered[1:][ordered[1:] == ordered[:-1]]), dtype=pl.UInt64)
 
 
 @contextmanager

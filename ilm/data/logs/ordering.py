@@ -6,12 +6,12 @@ import polars as pl
 from ilm.data.rules import CONTENT
 
 FIRST = ["timestamp", "user_id", "item_id"]
-"""Decide the order of nearly all rows."""
+"""Decide the order of nearly all rows; never null."""
 
 
 def in_order(rows: pl.DataFrame) -> pl.DataFrame:
     """Sort by CONTENT (the columns of it that are there), nulls last."""
-    rows = rows.sort(FIRST, nulls_last=True, maintain_order=True)  # a stable sort only merges where runs are sorted
+    rows = rows.sort(FIRST, maintain_order=True)  # a stable sort only merges where runs are sorted
     tied = tied_rows(rows)
     if not tied.any():
         return rows
@@ -26,9 +26,7 @@ def in_order(rows: pl.DataFrame) -> pl.DataFrame:
 
 def tied_rows(rows: pl.DataFrame) -> pl.Series:
     """Whether each of the sorted rows shares user, item and timestamp with the row before or after it."""
-    same = rows.select(
-        pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in FIRST).alias("same")
-    )["same"]
+    same = rows.select(pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in FIRST).alias("same"))["same"]
     if len(same):
         same[0] = False
     return same | same.shift(-1, fill_value=False)

@@ -44,7 +44,8 @@ class Reader:
         """
         counting, bad = Counting(), []
         try:
-            columns = choose_columns(column_names(file.path), self._names)
+            no_header = ".jsonl" in file.path.suffixes
+            columns = choose_columns(column_names(file.path), self._names, more_may_come=no_header)
             typing = Typing(file.name, columns)
             for block in read_blocks(file.path, list(columns.values())):
                 rows = typing.read(block)

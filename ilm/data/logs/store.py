@@ -61,9 +61,18 @@ class Store:
 
     def events(self, days: Iterable[date]) -> pl.DataFrame:
         """EVENTS of these dates, oldest first if the dates are in order; dates without a partition have none."""
-        parts = self.manifest.partitions
-        paths = [self.event_path(day, parts[day]) for day in days if day in parts]
+        paths = self._event_paths(days)
         return pl.read_parquet(paths, glob=False) if paths else pl.DataFrame(schema=dict(EVENTS))
+
+    def event_ids(self, days: Iterable[date]) -> pl.Series:
+        """That column of `events`."""
+        paths = self._event_paths(days)
+        column = ["event_id"]
+        return pl.read_parquet(paths, glob=False, columns=column)["event_id"] if paths else pl.Series(dtype=pl.String)
+
+    def _event_paths(self, days: Iterable[date]) -> list[Path]:
+        parts = self.manifest.partitions
+        return [self.event_path(day, parts[day]) for day in days if day in parts]
 
     def event_path(self, day: date, partition: Partition) -> Path:
         """Where the rows of a date lie."""

@@ -60,9 +60,16 @@ def csv_blocks(file: IO[bytes], columns: list[str]) -> Iterator[Rows]:
 
 
 def json_names(file: IO[bytes]) -> list[str]:
-    """Names that the first lines have, in order of their first appearance."""
+    """Names that the first lines have, in order of their first appearance.
+
+    Raises:
+        Rejected: no line among them has a name.
+    """
     records = (_json_object(line) for line in islice(file, SAMPLED_LINES))
-    return list(dict.fromkeys(name for record in records if record for name in record))
+    names = list(dict.fromkeys(name for record in records if record for name in record))
+    if not names:
+        raise Rejected("file_damaged", f"no JSON object among the first {SAMPLED_LINES:,} lines; each line must be one")
+    return names
 
 
 def json_blocks(file: IO[bytes], columns: list[str]) -> Iterator[Rows]:

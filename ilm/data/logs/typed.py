@@ -35,12 +35,13 @@ def names_that_count(params: DataParams) -> dict[str, list[str]]:
     return {ours: params.log_columns.get(ours, [params.interaction_columns.get(ours, ours)]) for ours in LOG_COLUMNS}
 
 
-def choose_columns(there: list[str], counting: dict[str, list[str]]) -> dict[str, str]:
+def choose_columns(there: list[str], counting: dict[str, list[str]], *, more_may_come: bool = False) -> dict[str, str]:
     """Our column -> the file's, for those that the file has.
 
     Args:
         there: the file's columns.
         counting: of `names_that_count`.
+        more_may_come: later lines may have columns that are not among `there`; then the first name counts.
 
     Raises:
         Rejected: a needed column is missing, or two of the file's columns may be the same one of ours.
@@ -62,7 +63,8 @@ def choose_columns(there: list[str], counting: dict[str, list[str]]) -> dict[str
             f"no column {lacking}; the file has: {', '.join(there)}. If a column was renamed, let both names count in "
             f"params.yaml, for example data.log_columns: {{{missing[0]}: [{both}]}}",
         )
-    return {ours: names[0] for ours, names in found.items() if names}
+    chosen = {ours: names or counting[ours][:more_may_come] for ours, names in found.items()}
+    return {ours: names[0] for ours, names in chosen.items() if names}
 
 
 class Typing:

@@ -21,8 +21,8 @@ import polars as pl
 from ilm.data.logs.facts import FileFacts
 from ilm.data.logs.files import LogFile
 from ilm.data.logs.ordering import distinct, in_order
+from ilm.data.logs.quarantine import check_shares
 from ilm.data.logs.reading import Reader
-from ilm.data.logs.shares import check_shares
 from ilm.data.logs.spill import Spill
 from ilm.data.logs.store import SHOWN, Manifest, Partition, Store, commit, open_store, write_partition
 from ilm.data.logs.typed import names_that_count

@@ -1,5 +1,6 @@
 """The gate on change: every check passes where it should, fails where it must, and stops or warns as settings say."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +21,6 @@ LIMITS = ValidateParams(min_users=1, min_items=1, min_interactions=1, min_batch_
 def batch(**other: Any) -> Batch:
     good = {
         "files": ["a"],
-        "rejected": [],
         "rows": 100,
         "bad": 0,
         "first": NOW,
@@ -37,14 +37,18 @@ def batch(**other: Any) -> Batch:
 
 
 def failures(
-    new: Batch, before: Batch | None = None, limits: ValidateParams = LIMITS, last_rows: int | None = None
+    new: Batch | None,
+    before: Batch | None = None,
+    limits: ValidateParams = LIMITS,
+    last_rows: int | None = None,
+    set_aside: Sequence[str] = (),
 ) -> list[str]:
     times = [NOW - timedelta(days=day) for day in (10, 3)]
     rows = pl.DataFrame({"user_id": ["u", "u"], "item_id": ["i", "i"], "timestamp": times})
     columns = [pl.lit(None, kind).alias(name) for name, kind in INTERACTIONS.items() if name not in rows.columns]
     interactions = rows.with_columns(*columns).select(list(INTERACTIONS)).cast(dict(INTERACTIONS))
     items = pl.DataFrame({"item_id": ["i"], "title": ["Heat"]}, schema=dict(ITEMS))
-    outcomes = validate(interactions, items, limits, NOW, last_rows, (new, before))
+    outcomes = validate(interactions, items, limits, NOW, last_rows, (new, before), set_aside)
     failed = [f"{o.expected}; {o.observed}" for o in outcomes if o.stops]
     if failed:
         with pytest.raises(DataError):
@@ -64,7 +68,6 @@ def test_a_first_batch_is_compared_with_nothing() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"rejected": ["x.csv"]}, "set aside: x.csv"),
         ({"known_items": 4}, "50% of 10 items known"),
         ({"known_users": 0}, "5% of 10 users known"),
         ({"rows": 1001}, "at most 10 times more or fewer"),
@@ -86,6 +89,13 @@ def test_a_batch_unlike_the_last_one_fails_one_check(change: dict[str, Any], wor
     assert all(str(words) in line for line in failed)
 
 
+@pytest.mark.parametrize("new", [batch(), None])
+def test_files_that_cannot_be_used_fail_even_if_nothing_else_came(new: Batch | None) -> None:
+    (failed,) = failures(new, set_aside=[f"{n}.csv" for n in range(7)])
+
+    assert "(set aside: 0.csv, 1.csv, 2.csv, 3.csv, 4.csv and 2 more); 7" in failed
+
+
 def test_a_batch_too_small_to_compare_is_not() -> None:
     assert failures(batch(rows=9, types={"odd": 9}), batch()) == []
 
@@ -102,7 +112,7 @@ def test_a_warning_is_shown_on_the_page() -> None:
     lenient = LIMITS.model_copy(update={"warnings": ["batch.files"]})
     rows = pl.DataFrame(schema=dict(INTERACTIONS))
     items = pl.DataFrame(schema=dict(ITEMS))
-    outcomes = validate(rows, items, lenient, NOW, None, (batch(rejected=["x.csv"]), None))
+    outcomes = validate(rows, items, lenient, NOW, set_aside=["x.csv"])
 
     page = render([outcome for outcome in outcomes if outcome.table == "new log files"])
 

@@ -1,5 +1,6 @@
 """Raw columns become typed ones; what cannot be read is null, and a column without any readable value is refused."""
 
+import math
 from datetime import UTC, date, datetime
 
 import polars as pl
@@ -120,6 +121,16 @@ def test_ratings_are_finite_numbers() -> None:
     column = pl.Series(["3.5", "-1e0", "nan", "inf", "1e300", "good", None])
 
     assert read_ratings(column, "f").to_list() == [3.5, -1.0, None, None, None, None, None]
+
+
+def test_there_is_one_zero_so_that_equal_ratings_have_equal_bytes() -> None:
+    ratings = read_ratings(pl.Series(["-0.0", "0"]), "f")
+
+    assert [math.copysign(1, rating) for rating in ratings] == [1, 1]
+
+
+def test_a_part_of_a_file_may_have_bad_ratings_only() -> None:
+    assert read_ratings(pl.Series(["x", "1e300"]), "f", all_may_be_bad=True).to_list() == [None, None]
 
 
 @pytest.mark.parametrize("read", [read_orders, read_ratings])

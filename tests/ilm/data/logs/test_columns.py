@@ -33,6 +33,14 @@ def test_an_old_and_a_new_name_of_a_column_both_count() -> None:
     assert chosen("userId", "sku", "ts")["user_id"] == "userId"
 
 
+def test_json_lines_may_have_a_column_from_some_later_line_on() -> None:
+    columns = choose_columns(["user_id", "sku", "ts"], names_that_count(PARAMS), more_may_come=True)
+
+    assert columns == {"user_id": "user_id", "item_id": "sku", "timestamp": "ts"} | {
+        name: name for name in ("rating", "event_id", "event_type")
+    }
+
+
 def test_a_renamed_column_is_refused_with_the_setting_that_would_take_it() -> None:
     with pytest.raises(Rejected, match=r"no column ts; .*log_columns: \{timestamp: \[ts, timestamp\]\}") as error:
         chosen("user_id", "sku", "timestamp")

@@ -105,8 +105,53 @@ def test_a_folder_that_is_not_there_is_a_mistake_in_the_settings(tmp_path: Path)
         find(tmp_path / "lgs", 0)
 
 
+def test_a_link_to_a_file_is_followed_and_any_other_is_said_to_lead_nowhere(folder: Path) -> None:
+    drop(folder, ".hidden/b.csv", [event("u2")])
+    for name, target in {"b.csv": ".hidden/b.csv", "gone.csv": "nothing.csv", "old": ".hidden"}.items():
+        (folder / name).symlink_to(target)
+
+    found = find(folder, 0)
+
+    assert names(found.logs) == ["b.csv", "good.csv"]
+    assert {name: error.rule for name, error in found.rejected.items()} == {
+        "gone.csv": "file_unreadable",
+        "old": "file_unreadable",
+    }
+    assert found.left == {}
+
+
+def test_a_folder_that_may_not_be_listed_stops_the_run_and_its_files_do_not_count_as_gone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "2024").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("2024"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+    with pytest.raises(DataError, match=r"2024: may not be listed \(Permission denied\)"):
+        find(folder, 0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
+def test_a_name_that_is_no_utf_8_is_given_as_it_prints(folder: Path) -> None:
+    (folder / os.fsdecode(b"\xff.csv")).write_text("user_id\n")
+
+    assert names(find(folder, 0).logs) == ["\\udcff.csv", "good.csv"]
+
+
+def test_a_file_that_is_being_written_is_not_the_last_word(folder: Path) -> None:
+    found = find(folder, 60, wait=lambda _: os.utime(folder / "good.csv", (1, 1)))
+
+    assert not found.is_settled(), "DVC would count it as read"
+
+
 def test_what_arrives_after_the_search_is_noticed(folder: Path) -> None:
     found = find(folder, 0)
-    assert found.is_still_so()
+    assert found.is_settled()
     drop(folder, "later.csv", [event()])
-    assert not found.is_still_so()
+    assert not found.is_settled()

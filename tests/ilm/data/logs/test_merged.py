@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ilm.data.schema import INTERACTIONS
+from ilm.data.schema import INTERACTIONS, write_table
 from ilm.errors import DataError
 from tests.log_drops import CATALOGUE, Drops, event
 
@@ -20,7 +20,8 @@ def drops(tmp_path: Path) -> Drops:
 
 def base(**columns: list[object]) -> pl.DataFrame:
     good: dict[str, list[object]] = {"user_id": ["u1"], "item_id": ["i1"], "timestamp": [TIME]}
-    values = {name: (good | columns).get(name, [None]) for name in INTERACTIONS}
+    rows = len((good | columns)["user_id"])
+    values = {name: (good | columns).get(name, [None] * rows) for name in INTERACTIONS}
     return pl.DataFrame(values, schema=dict(INTERACTIONS))
 
 
@@ -75,6 +76,16 @@ def test_without_log_files_the_source_may_have_an_order_only(drops: Drops) -> No
     only = base(timestamp=[None], order=[1])
 
     assert drops.merged(drops.update(), only)[0].equals(only)
+
+
+def test_without_log_files_the_source_is_written_sorted_by_user(drops: Drops) -> None:
+    source = base(user_id=["u2", "u1"], item_id=["i1", "i1"], timestamp=[TIME, TIME.replace(hour=11)])
+    drops.merged(drops.update(), source)
+
+    write_table(source.reverse(), drops.root / "expected.parquet")
+
+    assert (drops.root / "interactions.parquet").read_bytes() == (drops.root / "expected.parquet").read_bytes()
+    assert pl.read_parquet(drops.root / "kept_aside.parquet").is_empty()
 
 
 def test_a_growing_source_needs_no_new_store(drops: Drops) -> None:

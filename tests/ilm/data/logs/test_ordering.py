@@ -9,7 +9,12 @@ from ilm.data.rules import CONTENT
 from ilm.data.schema import INTERACTIONS
 
 few = st.lists(
-    st.tuples(*(st.sampled_from([None, "a", "b"]) for _ in range(4)), st.sampled_from([None, 1.0, 2.0])), max_size=12
+    st.tuples(
+        *(st.sampled_from(["a", "b"]) for _ in range(2)),
+        *(st.sampled_from([None, "a", "b"]) for _ in range(2)),
+        st.sampled_from([None, 1.0, 2.0]),
+    ),
+    max_size=12,
 )
 
 

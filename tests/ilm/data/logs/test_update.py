@@ -4,6 +4,7 @@ import json
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from ilm.data.logs import reading
@@ -138,69 +139,26 @@ def test_a_row_of_the_future_waits_in_quarantine_and_enters_when_its_time_has_co
     assert drops.bytes() == at_once
 
 
-def test_a_moment_before_the_earliest_is_set_aside(drops: Drops) -> None:
-    drops.drop("a.csv", [event(time="1970-01-01T00:00:00"), event()])
+def test_a_column_that_only_later_lines_of_json_have_is_read(drops: Drops, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ilm.data.logs.text_blocks.SAMPLED_LINES", 1)
+    (drops.logs / "a.csv").unlink()
+    drops.drop("b.jsonl", [event()]).open("a").write(json.dumps(event("u2", rating=5, event_id="e")) + "\n")
 
-    updated = drops.update()
+    table = drops.merged(drops.update())[0]
 
-    assert log_quarantine(updated.store, {}).select("source", "row", "rule").rows() == [
-        ("a.csv", 1, "timestamp_too_early")
-    ]
-
-
-def test_unreadable_files_are_set_aside_and_the_good_ones_go_on(drops: Drops) -> None:
-    drops.drop("cut.csv.gz", [event(time=MAY[0])] * 500)
-    cut = drops.logs / "cut.csv.gz"
-    cut.write_bytes(cut.read_bytes()[:-9])
-    (drops.logs / "empty.csv").touch()
-    drops.drop("renamed.csv", [{"userId": "u1", "item_id": "i1", "timestamp": MAY[0]}])
-
-    updated = drops.update()
-
-    quarantine = log_quarantine(updated.store, {})
-    assert quarantine.select("table", "source", "row", "rule", "record").rows() == [
-        ("logs", "cut.csv.gz", None, "file_cut_off", None),
-        ("logs", "empty.csv", None, "file_empty", None),
-        ("logs", "renamed.csv", None, "columns_missing", None),
-    ]
-    assert len(drops.merged(updated)[0]) == 3
+    assert table.select("user_id", "rating", "event_id").rows() == [("u1", None, None), ("u2", 5.0, "e")]
 
 
-def test_a_bad_row_goes_to_quarantine_as_it_came(drops: Drops) -> None:
-    drops.drop("b.jsonl", [event(user="  ", rating=5)])
-    (drops.logs / "c.jsonl").write_text("{no line has a name\n")
+def test_zero_is_one_rating_whichever_sign_came_first(tmp_path: Path) -> None:
+    stores = []
+    for order in (["-0.0", "0.0"], ["0.0", "-0.0"]):
+        drops = Drops(tmp_path / order[0])
+        for number, rating in enumerate(order):
+            drops.drop(f"{number}.csv", [event(rating=rating)])
+            drops.update()
+        stores.append({name: content for name, content in drops.bytes().items() if name.startswith("events")})
 
-    rows = log_quarantine(drops.update().store, {}).select("source", "row", "rule", "record").rows()
-
-    assert [row[:3] for row in rows] == [
-        ("b.jsonl", 1, "user_id_missing"),
-        ("c.jsonl", None, "columns_missing"),
-    ]
-    assert json.loads(rows[0][3]) == {"user_id": "  ", "item_id": "i1", "timestamp": MAY[0], "rating": "5"}
-
-
-def test_too_many_bad_rows_of_one_file_stop_the_run_and_the_store_stays_as_it_was(tmp_path: Path) -> None:
-    drops = Drops(tmp_path, max_quarantine_fraction=0.05)
-    drops.drop("good.csv", [event(f"u{n}") for n in range(900)])
-    drops.update()
-    before = drops.bytes()
-    drops.drop("bad.csv", [event(f"u{n}") for n in range(94)] + [event("")] * 6)
-
-    with pytest.raises(DataError, match=r"bad\.csv: 6 of 100 rows \(6\.0%\).*user_id_missing 6 \(first: row 95\)"):
-        drops.update()
-    assert drops.bytes() == before
-    assert not list(tmp_path.glob(".store.*"))
-
-
-def test_a_bad_row_of_a_small_file_stops_nothing_but_many_such_files_do(tmp_path: Path) -> None:
-    drops = Drops(tmp_path, max_quarantine_fraction=0.05)
-    drops.drop("0.csv", [event(), event("")])
-    assert drops.update().store.manifest.files
-
-    for number in range(1, 50):
-        drops.drop(f"{number}.csv", [event(f"u{number}"), event("")])
-    with pytest.raises(DataError, match=r"together: \d+ of \d+ rows"):
-        drops.update()
+    assert stores[0] == stores[1]
 
 
 def test_a_file_that_changes_while_it_is_read_is_left_and_leaves_nothing(
@@ -221,28 +179,22 @@ def test_a_file_that_changes_while_it_is_read_is_left_and_leaves_nothing(
     assert updated.store.manifest.partitions == {}
 
 
+@pytest.mark.parametrize(
+    "error",
+    [OSError(5, "Input/output error"), pl.exceptions.ComputeError("parquet: Input/output error (os error 5)")],
+)
 def test_a_file_that_a_failing_disk_cannot_give_stops_the_run_and_is_not_forgotten(
-    drops: Drops, monkeypatch: pytest.MonkeyPatch
+    drops: Drops, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(path: Path) -> None:
-        raise OSError(5, "Input/output error")
+        raise error
 
     with monkeypatch.context() as patch:
         patch.setattr("ilm.data.logs.blocks._opened", fail)
-        with pytest.raises(DataError, match=r"a\.csv: could not be read \(Input/output error\)"):
+        with pytest.raises(DataError, match=r"a\.csv: could not be read \(.*Input/output error"):
             drops.update()
 
     assert len(drops.merged(drops.update())[0]) == 3
-
-
-def test_a_file_with_more_bad_rows_than_memory_holds_stops_the_run(
-    drops: Drops, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reading, "MOST_BAD_ROWS", 1)
-    drops.drop("b.csv", [event("")] * 2)
-
-    with pytest.raises(DataError, match="more than 1 rows cannot be used"):
-        drops.update()
 
 
 def test_leftovers_of_a_killed_run_are_removed(drops: Drops) -> None:
