@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import registry_commands
+from flows import registry_commands, schedule_commands
 from ilm.errors import IlmError
 
 app = typer.Typer(
@@ -219,6 +219,8 @@ def retrain(
 
     retrain_project(project, wait)
 
+
+app.add_typer(schedule_commands.app)
 
 logs = typer.Typer(no_args_is_help=True, help="Log files that are added to the source (docs/logs.md).")
 app.add_typer(logs, name="logs")

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from uuid import uuid4
 
-from flows import stages, worktree
+from flows import alerts, stages, worktree
 from flows.lease import STATE, Lease, LeaseLost, wait_for
 from flows.retrain_inputs import Generation, bring_in
 from flows.worktree import Worktree
@@ -51,6 +51,7 @@ class Retrained:
     """Version that serves now."""
 
 
+@alerts.sent
 def retrain(
     home: Path, wait_minutes: float = 0.0, run_step: Callable[[str, Path], object] = stages.run_stage
 ) -> Retrained:
