@@ -13,17 +13,19 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 from uuid import uuid4
 
 from flows import alerts, stages, worktree
 from flows.lease import STATE, Lease, LeaseLost, wait_for
 from flows.retrain_inputs import Generation, bring_in
+from flows.retrain_previous import bring_previous
 from flows.worktree import Worktree
 from ilm.errors import IlmError
-from ilm.files import write_json
+from ilm.files import read_json, write_json
 from ilm.params import load_params
 from tasks.environment import use_project
-from tasks.paths import INTERACTIONS, QUARANTINE
+from tasks.paths import DRIFT, INTERACTIONS, QUARANTINE
 
 RUNS = STATE / "runs"
 """A folder per run: run.json, and the gate's record."""
@@ -43,6 +45,8 @@ class Retrained:
     new_interactions: int
     new_quarantined: int
     """Rows set aside by the rules, beyond those of the last run; as above, fewer if a file was taken away."""
+    drift: dict[str, Any] | None = None
+    """What step `cf` found (`ilm.cf.drift.Drift`)."""
     commit: str | None = None
     """Behind `refs/ilm/runs/<run>`: what was run, with the dvc.lock of what it made."""
     version: str | None = None
@@ -116,6 +120,7 @@ def _chain(tree: Worktree, lease: Lease, run_step: Callable[[str, Path], object]
 
     Store.open(tree.home)  # made here, its experiment keeps artifacts in the project; a step would say the worktree
     before = bring_in(tree)
+    bring_previous(tree, before)
     data_steps = [name for name in stages.STEPS if name in DATA_STEPS]
     for name in data_steps:
         lease.renew()
@@ -136,7 +141,8 @@ def _chain(tree: Worktree, lease: Lease, run_step: Callable[[str, Path], object]
     outcome, reasons, champion = challenge(tree, version, commit, tree.home / RUNS / tree.run / "gate", lease.renew)
     if outcome != "error":  # else the next run must judge it again, though nothing is fresh then
         tree.make_latest(commit)
-    return Retrained(tree.run, outcome, reasons, new, quarantined, commit, version, champion)
+    drift = read_json(tree.project / DRIFT) if (tree.project / DRIFT).is_file() else None
+    return Retrained(tree.run, outcome, reasons, new, quarantined, drift, commit, version, champion)
 
 
 def new_rows(project: Path, before: Generation, table: Path) -> int:

@@ -4,6 +4,7 @@ Data are copied as they are when the run begins. DVC hashes what a step has read
 meanwhile, its new rows would count as read for ever. Models are linked: their hash is part of the result.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -36,9 +37,31 @@ class Generation:
 
     def file(self, path: Path) -> Path | None:
         """Where the cache holds a file of that generation; None if there was none, or it is no longer there."""
-        md5 = self.outs.get(path.as_posix())
-        cached = self.cache / "files" / "md5" / md5[:2] / md5[2:] if md5 else None
-        return cached if cached is not None and cached.is_file() else None
+        return self._cached(self.outs.get(path.as_posix()))
+
+    def fetch(self, path: Path, target: Path) -> bool:
+        """Copy a file or folder of that generation out of the cache. False, and nothing done, if it is not whole there.
+
+        A folder is a JSON list of the files in it, under an md5 that ends in `.dir`.
+        """
+        cached = self.file(path)
+        if cached is None:
+            return False
+        wanted = {target: cached}
+        if cached.name.endswith(".dir"):
+            listed = json.loads(cached.read_text(encoding="utf-8"))
+            found = {target / entry["relpath"]: self._cached(entry["md5"]) for entry in listed}
+            wanted = {name: source for name, source in found.items() if source is not None}
+            if len(wanted) < len(listed):
+                return False
+        for name, source in wanted.items():
+            name.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, name)
+        return True
+
+    def _cached(self, md5: str | None) -> Path | None:
+        path = self.cache / "files" / "md5" / md5[:2] / md5[2:] if md5 else None
+        return path if path is not None and path.is_file() else None
 
 
 def bring_in(tree: Worktree) -> Generation:

@@ -14,6 +14,7 @@ from flows import worktree
 from flows.lease import Holder, holder
 from flows.retrain import new_run
 from flows.retrain_inputs import Generation, bring_in
+from flows.retrain_previous import bring_previous
 from flows.worktree import Worktree
 from ilm.errors import DataError, IlmError
 from ilm.files import read_json
@@ -72,6 +73,7 @@ def plan(home: Path) -> Plan:
     try:
         tree = worktree.make(home, run)
         before = bring_in(tree)
+        bring_previous(tree, before)
         params = load_params(tree.project / "params.yaml")
         stages = planned_stages(tree.project, params, before)  # before the store of logs is brought up to date
         fresh, stops = _fresh_files(tree, params)

@@ -120,6 +120,18 @@ class CfParams(Section):
     """Confidence of an observed interaction is 1 + alpha (Hu, Koren, Volinsky 2008)."""
     iterations: PositiveInt = 20
     """Alternations between users and items."""
+    warm_iterations: PositiveInt = 5
+    """The same where the vectors of an earlier generation are gone on from."""
+    reuse_cosine: Fraction = 0.9
+    """Encoder and model are used again if items have at least this mean cosine to the anchor's vectors, and …"""
+    reuse_overlap: Fraction = 0.55
+    """… share at least so many of their nearest neighbours with it ([how](decisions/continuity.md))."""
+    refresh_cosine: Fraction = 0.7
+    """Below that, stage 2 goes on from the earlier model; below this, or …"""
+    refresh_overlap: Fraction = 0.35
+    """… this, everything is trained anew, in a new space."""
+    drift_neighbours: PositiveInt = 10
+    """Nearest neighbours that are compared."""
     seed: Seed = 42
 
 
@@ -229,6 +241,10 @@ class FinetuneParams(Section):
     """A learned part per item in the retrieval table, beside the part that the encoder gives."""
     item_context: bool = True
     """The head's query has a part of the prompt's items themselves (docs/decisions/retrieval-head.md)."""
+    refresh_steps: PositiveInt = 60
+    """Steps where an earlier model is gone on from ([when](decisions/continuity.md)); instead of `steps`."""
+    refresh_epochs: PositiveInt = 2
+    """Likewise, instead of `context_epochs`."""
     context_epochs: PositiveInt = 8
     """Passes over all histories in which that part learns, before the language model takes part."""
     context_batch_size: PositiveInt = 64

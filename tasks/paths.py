@@ -17,7 +17,7 @@ VALIDATION = INTERIM / "validation.json"
 VALIDATION_PAGE = Path("reports/validation.html")
 
 PREVIOUS = Path("data/previous")
-"""Id maps of an earlier generation, if any; an input, so that an id keeps its index for ever."""
+"""An earlier generation, if any (tasks/previous.py): an input, so that ids keep index and vectors their meaning."""
 
 FEATURES = Path("data/features")
 USER_IDS = FEATURES / "user_ids.parquet"
@@ -27,6 +27,10 @@ SEQUENCES = FEATURES / "sequences.parquet"
 SPLIT = FEATURES / "split.json"
 """How the log was cut, and until when the models of this split have seen it."""
 CF_FACTORS = FEATURES / "cf.safetensors"
+ANCHOR = FEATURES / "anchor.safetensors"
+"""The vectors that began the CF space, as their generation wrote them."""
+DRIFT = FEATURES / "drift.json"
+"""How far this generation's vectors are from the anchor's, and what is made anew because of it."""
 ITEM_TEXT_PAIRS = FEATURES / "item_text.parquet"
 ITEM_ITEM_PAIRS = FEATURES / "item_item.parquet"
 USER_ITEM_PAIRS = FEATURES / "user_item.parquet"

@@ -8,6 +8,7 @@ import polars as pl
 import yaml
 
 from ilm.cf import factors as cf_factors
+from ilm.cf.drift import Drift, save_drift
 from ilm.data import schema
 from ilm.params import Params
 from tasks import paths
@@ -57,6 +58,7 @@ def _write_features(folder: Path) -> None:
     }
     space = cf_factors.space_identity(items, **fit)
     cf_factors.save(folder / paths.CF_FACTORS, cf_factors.Factors(items, users, space, **fit))
+    save_drift(folder / paths.DRIFT, Drift("first", "", 1, space))
     histories = [[int(item) for item in rng.permutation(ITEMS)[:6]] for _ in range(USERS)]
     titles = [f"{'comedy' if item % 2 else 'horror'} {item}" for item in range(ITEMS)]
     genres = [title.split()[0] for title in titles]

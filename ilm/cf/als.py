@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ilm.cf.alignment import rotated, rotation
 from ilm.cf.factors import Factors, space_identity
 from ilm.cf.fold_in import UserFoldIn
 from ilm.errors import DataError
@@ -34,6 +35,8 @@ def fit(
     item_map_hash: str,
     user_map_hash: str,
     threads: int = 0,
+    start: NDArray[np.float32] | None = None,
+    anchor: NDArray[np.float32] | None = None,
 ) -> Fit:
     """Factorise train interactions; bit-identical for equal input, whatever their order and the number of threads.
 
@@ -51,6 +54,10 @@ def fit(
         item_map_hash: content hash of the item map; becomes part of the space id.
         user_map_hash: content hash of the user map.
         threads: of the solver; 0 = all cores.
+        start: [m, d] item vectors of an earlier generation, whose items have the first m rows of the map: the fit goes
+            on from there, with `warm_iterations`.
+        anchor: [m, d] item vectors, likewise, onto which the result is rotated (`ilm.cf.alignment`), before the users
+            are solved: no score changes by it.
 
     Raises:
         DataError: no interactions, an index outside the maps, or a fit that is not finite.
@@ -63,7 +70,12 @@ def fit(
     import implicit  # noqa: F401 (before the limit below, which only reaches BLAS libraries that are loaded already)
 
     with threadpool_limits(1, "blas"):  # implicit has its own threads; BLAS threads on top make it ten times slower
-        item_factors[known], losses = _fit_items(_in_order_of_content(user_items[:, known]), params, threads)
+        iterations = params.iterations if start is None else params.warm_iterations
+        before = None if start is None else _padded(start, n_items)[known]
+        held = _in_order_of_content(user_items[:, known])
+        item_factors[known], losses = _fit_items(held, params, iterations, threads, before)
+        if anchor is not None:
+            item_factors = _onto(item_factors, anchor)
         histories = np.split(user_items.indices, user_items.indptr[1:-1])
         user_factors = UserFoldIn(item_factors, params.regularization, params.alpha)(histories)
     if not np.isfinite(item_factors).all() or not np.isfinite(user_factors).all():
@@ -71,7 +83,7 @@ def fit(
     settings: dict[str, Any] = {
         "regularization": params.regularization,
         "alpha": params.alpha,
-        "iterations": params.iterations,
+        "iterations": iterations,
         "seed": params.seed,
         "item_map_hash": item_map_hash,
         "user_map_hash": user_map_hash,
@@ -110,8 +122,29 @@ def _in_order_of_content(user_items: "csr_matrix") -> "csr_matrix":
     return held[np.argsort(fingerprints, kind="stable")]
 
 
-def _fit_items(user_items: "csr_matrix", params: CfParams, threads: int) -> tuple[NDArray[np.float32], list[float]]:
-    """Item vectors and the loss of every iteration; every row and column of the matrix has an entry."""
+def _padded(vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """With rows of zeros behind."""
+    return np.concatenate([vectors, np.zeros((count - len(vectors), vectors.shape[1]), np.float32)])
+
+
+def _onto(item_factors: NDArray[np.float32], anchor: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rotated onto the anchor, by the items that have a vector in both."""
+    shared = np.flatnonzero(item_factors[: len(anchor)].any(axis=1) & anchor.any(axis=1))
+    return rotated(item_factors, rotation(item_factors[shared], anchor[shared])) if len(shared) else item_factors
+
+
+def _fit_items(
+    user_items: "csr_matrix",
+    params: CfParams,
+    iterations: int,
+    threads: int,
+    start: NDArray[np.float32] | None,
+) -> tuple[NDArray[np.float32], list[float]]:
+    """Item vectors and the loss of every iteration; every row and column of the matrix has an entry.
+
+    With `start` [n_items, d] it begins there, and with users who are solved exactly for it: from users drawn at random,
+    the first iteration would lead away again. Items that have no vector there begin at next to nothing, as usual.
+    """
     from implicit.als import AlternatingLeastSquares
 
     losses: list[float] = []
@@ -119,13 +152,18 @@ def _fit_items(user_items: "csr_matrix", params: CfParams, threads: int) -> tupl
         factors=params.factors,
         regularization=params.regularization,
         alpha=1.0,  # implicit takes the matrix entry times alpha for the whole confidence, ours is 1 + alpha
-        iterations=params.iterations,
+        iterations=iterations,
         calculate_training_loss=True,
         num_threads=threads,
         random_state=params.seed,
         use_gpu=False,
     )
     confidence = (1.0 + params.alpha) * user_items
+    if start is not None:
+        drawn = np.random.default_rng(params.seed).random(start.shape, dtype=np.float32) * 0.01
+        model.item_factors = np.where(start.any(axis=1, keepdims=True), start, drawn)
+        histories = np.split(user_items.indices, user_items.indptr[1:-1])
+        model.user_factors = UserFoldIn(start, params.regularization, params.alpha)(histories)
     model.fit(
         confidence, show_progress=sys.stderr.isatty(), callback=lambda _step, _s, loss: losses.append(float(loss))
     )

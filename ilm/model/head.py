@@ -68,6 +68,15 @@ class RetrievalHead(nn.Module):
         table = self.vectors(item_queries)
         return table if self.item_embedding is None else table + self.item_embedding
 
+    def grow(self, items: int) -> None:
+        """Make room for so many more items behind the others: without a learned part, and with the smallest bias."""
+        if self.item_embedding is None or self.item_bias is None or not items:
+            return
+        rows = self.item_embedding.new_zeros(items, HEAD_WIDTH)
+        biases = self.item_bias.detach().min().expand(items)
+        self.item_embedding = nn.Parameter(torch.cat([self.item_embedding.detach(), rows]))
+        self.item_bias = nn.Parameter(torch.cat([self.item_bias.detach(), biases]))
+
     def keep_items(self) -> None:
         """Stop the training of item vectors and item context: what hidden states and users say learns beside them."""
         self.requires_grad_(False)

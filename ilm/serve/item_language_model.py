@@ -2,7 +2,8 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy, deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,8 @@ class Recommendation:
     item_id: str
     title: str
     score: float
+    cold: bool = False
+    """Nobody had met it when the model was made: its vector is a guess from its words (`with_items`)."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class ItemLanguageModel:
         self._training = read_json(folder / bundle.MODEL / HISTORY)
         split = folder / bundle.SPLIT
         self._split = read_json(split) if split.exists() else None
+        self._guessed: frozenset[int] = frozenset()
         self._attributes = attributes(catalogue)
         known = self._attributes
         self._catalogue = Catalogue(catalogue["item_id"].to_pylist(), known.titles, known.active)
@@ -122,6 +126,47 @@ class ItemLanguageModel:
                 write_json(folder / bundle.SPLIT, self._split)
             write_text(folder / bundle.CARD, self._card_text)
             bundle.seal(folder)
+
+    def with_items(self, items: Sequence[Mapping[str, str]]) -> "ItemLanguageModel":
+        """The same model with items that nobody has met yet, for the time until the next training.
+
+        Their CF vectors are guessed from their words, by a map that is learned from the items of the catalogue in a
+        few seconds (`ilm.cf.cold_items`); recommendations of them are marked `cold`.
+
+        Args:
+            items: of each `item_id`, `title`, and the catalogue's other columns as far as they are known.
+
+        Raises:
+            LookupFailed: an item has no id or title, or an id is there already.
+            ArtifactError: items stand in this model's prompts by their titles, of which it keeps a fixed number.
+        """
+        from ilm.cf.cold_items import TextMap
+
+        ids = [item.get("item_id", "") for item in items]
+        wrong = [name for name in ids if not name or name in set(self._catalogue.item_ids) or ids.count(name) > 1]
+        if wrong or not all(item.get("title") for item in items):
+            raise LookupFailed(
+                f"each new item needs a title and an id of its own. Wrong: {', '.join(wrong) or 'titles'}."
+            )
+        if self._ranker.card.item_name_tokens:
+            raise ArtifactError(
+                f"{self._folder}: its items stand in prompts by their titles; train it with the new ones."
+            )
+        catalogue = self._tables[bundle.CATALOGUE]
+        grown = pa.concat_tables([catalogue, _rows(items, len(catalogue), catalogue.schema)])
+        words = [name for name in catalogue.column_names if name not in ("item_index", "item_id", "active")]
+        texts = [" ".join(str(value) for value in row.values() if value) for row in grown.select(words).to_pylist()]
+        known = self._factors.item_factors
+        vectors = np.concatenate([known, TextMap(texts[: len(known)], known)(texts[len(known) :])])
+        bridge = copy(self._ranker.model)
+        bridge._modules = bridge._modules | {"head": deepcopy(bridge.head)}  # the head alone has rows per item
+        bridge.head.grow(len(items))
+        factors = replace(self._factors, item_factors=vectors)
+        card = replace(self._ranker.card, items=len(grown))
+        ranker = HeadRecommender(bridge, card, factors, self._ranker.batch_size)
+        other = ItemLanguageModel(ranker, factors, self._tables | {bundle.CATALOGUE: grown}, self._folder)
+        other._guessed = self._guessed | frozenset(range(len(catalogue), len(grown)))
+        return other
 
     @property
     def space_id(self) -> str:
@@ -211,7 +256,7 @@ class ItemLanguageModel:
 
     def _recommended(self, scores: NDArray[np.float32], items: Sequence[int]) -> list[Recommendation]:
         ids, titles = self._catalogue.item_ids, self._catalogue.titles
-        return [Recommendation(ids[item], titles[item], float(scores[item])) for item in items]
+        return [Recommendation(ids[item], titles[item], float(scores[item]), item in self._guessed) for item in items]
 
     def _seen(self, user: str | None, history: Sequence[str] | None) -> NDArray[np.int32]:
         """The history of a user of the log, or the items of the titles, or nothing."""
@@ -227,6 +272,13 @@ class ItemLanguageModel:
 
     def _indexes(self, items: Sequence[str]) -> list[int]:
         return [self._catalogue.find(item) for item in items]
+
+
+def _rows(items: Sequence[Mapping[str, str]], first: int, schema: pa.Schema) -> pa.Table:
+    """New active items as rows of the catalogue, numbered from `first`."""
+    given = {"item_index": range(first, first + len(items)), "active": [True] * len(items)}
+    columns = {name: given.get(name, [item.get(name) for item in items]) for name in schema.names}
+    return pa.table({name: pa.array(list(values), schema.field(name).type) for name, values in columns.items()}, schema)
 
 
 def _read(path: Path, columns: Sequence[str]) -> pa.Table:

@@ -61,14 +61,15 @@ def train_context(
     model: Bridge,
     material: Material,
     params: "FinetuneParams",
+    epochs: int,
     checkpoints: CheckpointStore | None,
     log: Callable[[dict[str, float], int], None] | None,
     hardware: Hardware,
 ) -> None:
-    """Train the head's item vectors and item context in place."""
+    """Train the head's item vectors and item context in place, in so many passes over the histories."""
     stage = ContextSteps(model, material, params, hardware)
     optimizer = optimizer_for([(model.head, params.context_learning_rate)], params.weight_decay)
-    steps = math.ceil(params.context_epochs * len(material.choices["sequential"].targets) / params.context_batch_size)
+    steps = math.ceil(epochs * len(material.choices["sequential"].targets) / params.context_batch_size)
     schedule = Schedule(steps, params.warmup, params.checkpoint_every, params.gradient_accumulation)
     part = checkpoints.part("context") if checkpoints else None
 

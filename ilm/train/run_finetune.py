@@ -12,10 +12,10 @@ import torch
 from ilm.cf import factors as cf_factors
 from ilm.cf.fold_in import UserFoldIn
 from ilm.errors import ArtifactError
-from ilm.files import replaced
+from ilm.files import digest, read_json, replaced
 from ilm.model.bridge import Bridge
 from ilm.model.language_model import load_language_model
-from ilm.model.storage import BridgeCard, load_encoder, save_bridge
+from ilm.model.storage import HISTORY, BridgeCard, load_bridge, load_encoder, save_bridge
 from ilm.prompts.attributes import read_attributes
 from ilm.prompts.indexes import spoken_names
 from ilm.prompts.material import Choices
@@ -64,6 +64,7 @@ def run_finetune(
     max_history: int,
     checkpoints: Path,
     log: Callable[[dict[str, float], int], None] | None = None,
+    earlier: Path | None = None,
 ) -> None:
     """Train on the mixture of tasks, from the latest checkpoint on if an earlier run was cut short; write the model.
 
@@ -75,6 +76,8 @@ def run_finetune(
         max_history: items of a history that are shown one by one (`pairs.max_history`).
         checkpoints: folder of the state of trainings that have not ended.
         log: called with every step's values and its number.
+        earlier: folder of a model of this CF space and these settings, whose items have the first rows of the
+            catalogue: training goes on from its weights, for `refresh_steps` and `refresh_epochs`.
 
     Raises:
         ArtifactError: an input is missing or damaged, encoder and CF factors are of different spaces, or the language
@@ -87,17 +90,22 @@ def run_finetune(
     encoder, pretrained = load_encoder(inputs.encoder)
     cf_factors.require_space(factors, pretrained.space_id, str(inputs.encoder))
     hardware = find_hardware(model_params.precision)
-    language_model = load_language_model(model_params.llm)
-    language_model.model.to(device=hardware.device, dtype=hardware.dtype)
-    before = language_model.weights_digest()
-
     torch.manual_seed(params.seed)
     items = len(factors.item_factors)
     attributes = read_attributes(inputs.catalogue)
-    names = None if encoder.config.queries else item_names(language_model, attributes.titles, NAME_TOKENS)
-    bridge = Bridge(
-        encoder, language_model, items, model_params.soft_tokens, params.item_embedding, names, params.item_context
-    )
+    if earlier is None:
+        language_model = load_language_model(model_params.llm)
+        names = None if encoder.config.queries else item_names(language_model, attributes.titles, NAME_TOKENS)
+        bridge = Bridge(
+            encoder, language_model, items, model_params.soft_tokens, params.item_embedding, names, params.item_context
+        )
+    else:
+        bridge, card = load_bridge(earlier, items)
+        cf_factors.require_space(factors, card.space_id, str(earlier))
+        language_model, names = bridge.language_model, bridge.item_names
+    language_model.model.to(device=hardware.device, dtype=hardware.dtype)
+    before = language_model.weights_digest()
+
     index_seed = params.seed if params.names == "index" else None
     chosen = read_pairs(inputs.user_item, "user_index", "item_index")[:, 1]
     material, held_out = split_material(
@@ -113,8 +121,9 @@ def run_finetune(
     )
     data = Stage2Data(material, held_out, UserFoldIn(factors.item_factors, factors.regularization, factors.alpha))
     settings = [dict(model), dict(finetuning), max_history, language_model.sha256]
+    settings += [] if earlier is None else [digest(earlier)]
     store = CheckpointStore(checkpoints, training_key(settings, astuple(inputs)))
-    history = finetune(bridge, data, params, store, log, hardware)
+    history = finetune(bridge, data, params, store, log, hardware, goes_on=earlier is not None)
 
     if language_model.weights_digest() != before:
         raise ArtifactError(f"language model '{language_model.name}': its weights changed while it should be frozen.")
@@ -135,3 +144,21 @@ def run_finetune(
         )
         with replaced(out) as folder:
             save_bridge(folder, bridge.cpu(), card, history)
+
+
+def run_reuse(inputs: FinetuneInputs, earlier: Path, out: Path) -> None:
+    """Take an earlier model for vectors of the same CF space: nothing is trained; it grows by the items that are new.
+
+    Args:
+        inputs: `cf_factors` is read.
+        earlier: folder of the model, whose items have the first rows of the catalogue.
+        out: folder to write, whole or not at all; without new items, the same bytes.
+
+    Raises:
+        ArtifactError: the model does not load, is of another CF space, or knows more items than there are.
+    """
+    factors = cf_factors.load(inputs.cf_factors)
+    bridge, card = load_bridge(earlier, len(factors.item_factors))
+    cf_factors.require_space(factors, card.space_id, str(earlier))
+    with replaced(out) as folder:
+        save_bridge(folder, bridge, card, read_json(earlier / HISTORY))

@@ -158,22 +158,27 @@ def finetune(
     checkpoints: CheckpointStore | None = None,
     log: Callable[[dict[str, float], int], None] | None = None,
     hardware: Hardware = ONE_CPU,
+    goes_on: bool = False,
 ) -> list[dict[str, float]]:
     """Train `model`, whose language model lies on `hardware.device`, in place; returns one record of losses per step,
     the last one with the held-out values.
 
-    A batch is the whole batch, however many processes share it and in however many micro-batches.
+    A batch is the whole batch, however many processes share it and in however many micro-batches. A model that
+    `goes_on` is trained already: nothing of it is started anew, and `refresh_steps` and `refresh_epochs` are enough.
     """
     model.to(hardware.device)
     stage = Stage2(model, data, params, hardware)
-    model.calibrate_items(stage.item_factors)
-    _start_at_popularity(model, data.material)
+    steps, epochs = (params.refresh_steps, params.refresh_epochs) if goes_on else (params.steps, params.context_epochs)
+    if not goes_on:
+        model.calibrate_items(stage.item_factors)
+        _start_at_popularity(model, data.material)
     if params.item_context:
-        train_context(model, data.material, params, checkpoints, log, hardware)
+        train_context(model, data.material, params, epochs, checkpoints, log, hardware)
         if not params.encoder_learning_rate:
             model.head.keep_items()
     model.encoder.requires_grad_(params.encoder_learning_rate > 0)
-    stage.calibrate_head()
+    if not goes_on:
+        stage.calibrate_head()
     optimizer = optimizer_for(
         [
             (model.encoder, params.encoder_learning_rate),
@@ -182,14 +187,14 @@ def finetune(
         ],
         params.weight_decay,
     )
-    schedule = Schedule(params.steps, params.warmup, params.checkpoint_every, params.gradient_accumulation)
+    schedule = Schedule(steps, params.warmup, params.checkpoint_every, params.gradient_accumulation)
     history = train("stage2", model, optimizer, stage.losses, schedule, checkpoints, log, hardware)
     learn_wishes(stage, params.wish_prompts)
     if hardware.is_main:
         values = held_out_language(data.held_out, params.mixture, stage.nats, params.seed)
         history[-1] |= values
         if log:
-            log(values, params.steps - 1)
+            log(values, steps - 1)
     return history
 
 

@@ -113,7 +113,7 @@ def test_record_says_how_it_ended(retrained: Path) -> None:
     assert record.pop("seconds") > 0
     assert record == {
         "run": folder.name, "outcome": "refuse", "reasons": ["The test said so."],
-        "new_interactions": 3, "new_quarantined": 0, "commit": commit, "version": "1", "champion": None,
+        "new_interactions": 3, "new_quarantined": 0, "drift": None, "commit": commit, "version": "1", "champion": None,
     }  # fmt: skip
 
 

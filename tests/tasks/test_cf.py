@@ -1,5 +1,6 @@
 """Step `cf` on tiny tables."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import polars as pl
 import pytest
 from small_logs import FakeStep, with_params
 
-from ilm.cf.factors import load
+from ilm.cf.drift import load_drift
+from ilm.cf.factors import load, save
 from ilm.data import schema
 from ilm.errors import ArtifactError, DataError
 from ilm.files import digest
@@ -86,4 +88,95 @@ def test_sequences_of_another_map_are_refused() -> None:
 def test_missing_sequences_are_refused() -> None:
     paths.SEQUENCES.unlink()
     with pytest.raises(ArtifactError, match="sequences.parquet: not found"):
+        cf.run(FakeStep(PARAMS))
+
+
+LATER = ROWS + [(7, p, (p + 2) % 5, "train") for p in range(3)] + [(0, 4, 6, "train"), (3, 4, 6, "train")]
+"""Another user has come, and the item with index 6."""
+
+
+def make_previous() -> None:
+    """What lies in data/features is the generation before."""
+    paths.PREVIOUS.mkdir(parents=True, exist_ok=True)
+    for path in (paths.USER_IDS, paths.ITEM_IDS, paths.CF_FACTORS, paths.ANCHOR, paths.DRIFT):
+        (paths.PREVIOUS / path.name).write_bytes(path.read_bytes())
+
+
+def following(**settings: object) -> FakeStep:
+    """A generation after the first one, with more data."""
+    make_previous()
+    write_features(LATER, items=7)
+    step = FakeStep(
+        with_params(cf={"factors": 4, "iterations": 5, "reuse_overlap": 0.0, "reuse_cosine": 0.5} | settings)
+    )
+    cf.run(step)
+    return step
+
+
+def test_the_first_generation_begins_a_space_and_is_its_anchor() -> None:
+    cf.run(FakeStep(PARAMS))
+    drift = load_drift(paths.DRIFT)
+    assert (drift.decision, drift.generation, drift.space_id) == ("first", 1, load(paths.CF_FACTORS).space_id)
+    assert paths.ANCHOR.read_bytes() == paths.CF_FACTORS.read_bytes()
+
+
+def test_the_next_one_goes_on_in_its_space_with_its_anchor() -> None:
+    cf.run(FakeStep(PARAMS))
+    first, anchor = load(paths.CF_FACTORS), paths.ANCHOR.read_bytes()
+    step = following()
+    now, drift = load(paths.CF_FACTORS), load_drift(paths.DRIFT)
+    assert (drift.decision, drift.generation, drift.new_items) == ("reuse", 2, 1)
+    assert now.space_id == drift.space_id == first.space_id
+    assert now.item_factors.shape == (7, 4)
+    assert paths.ANCHOR.read_bytes() == anchor
+    assert step.metrics["anchor_cosine"] == drift.cosine
+
+
+def test_going_on_is_deterministic_too() -> None:
+    cf.run(FakeStep(PARAMS))
+    following()
+    before = [path.read_bytes() for path in (paths.CF_FACTORS, paths.ANCHOR, paths.DRIFT)]
+    paths.CF_FACTORS.unlink()
+    cf.run(FakeStep(with_params(cf={"factors": 4, "iterations": 5, "reuse_overlap": 0.0, "reuse_cosine": 0.5})))
+    assert [path.read_bytes() for path in (paths.CF_FACTORS, paths.ANCHOR, paths.DRIFT)] == before
+
+
+def test_vectors_that_have_moved_too_far_begin_a_new_space() -> None:
+    cf.run(FakeStep(PARAMS))
+    first = load(paths.CF_FACTORS)
+    following(reuse_cosine=1.0, refresh_cosine=1.0)
+    now, drift = load(paths.CF_FACTORS), load_drift(paths.DRIFT)
+    assert (drift.decision, drift.generation) == ("retrain", 1)
+    assert now.space_id == drift.space_id != first.space_id
+    assert paths.ANCHOR.read_bytes() == paths.CF_FACTORS.read_bytes()
+
+
+@pytest.mark.parametrize("changed", [{"alpha": 3.0}, {"regularization": 0.2}, {"factors": 3}])
+def test_other_settings_of_the_fit_begin_anew(changed: dict[str, float]) -> None:
+    cf.run(FakeStep(PARAMS))
+    following(**changed)
+    assert load_drift(paths.DRIFT).decision == "first"
+
+
+def test_part_of_an_earlier_generation_is_refused() -> None:
+    cf.run(FakeStep(PARAMS))
+    make_previous()
+    (paths.PREVIOUS / "anchor.safetensors").unlink()
+    with pytest.raises(ArtifactError, match="anchor.safetensors: not found, although cf.safetensors is there"):
+        cf.run(FakeStep(PARAMS))
+
+
+def test_an_anchor_of_another_space_is_refused() -> None:
+    cf.run(FakeStep(PARAMS))
+    make_previous()
+    save(paths.PREVIOUS / "anchor.safetensors", replace(load(paths.ANCHOR), space_id="0" * 16))
+    with pytest.raises(ArtifactError, match="made for CF space '0000000000000000'"):
+        cf.run(FakeStep(PARAMS))
+
+
+def test_a_shorter_item_map_than_the_earlier_one_is_refused() -> None:
+    cf.run(FakeStep(PARAMS))
+    make_previous()
+    write_features(ROWS, items=5)
+    with pytest.raises(ArtifactError, match="not of one line of generations"):
         cf.run(FakeStep(PARAMS))

@@ -157,3 +157,46 @@ def test_importing_ilm_is_light_until_the_model_is_asked_for():
     assert "ItemLanguageModel" in sys.modules["ilm"].__all__
     with pytest.raises(AttributeError, match="no attribute 'Oracle'"):
         ilm.Oracle  # noqa: B018
+
+
+NEW = [
+    {"item_id": "new1", "title": "Ronin Returns (2026)", "genres": "Action, Thriller"},
+    {"item_id": "new2", "title": "Quiet"},
+]
+
+
+def test_new_items_can_be_recommended_and_are_marked_cold(model):
+    before = model.rank(history=["Heat (1995)"], k=20)
+    grown = model.with_items(NEW)
+    after = grown.rank(history=["Heat (1995)"], k=20)
+    assert {item.item_id for item in after} == {item.item_id for item in before} | {"new1", "new2"}
+    assert [item.item_id for item in after if item.cold] == [i.item_id for i in after if i.item_id.startswith("new")]
+    assert [item.item_id for item in model.rank(history=["Heat (1995)"], k=20)] == [item.item_id for item in before]
+
+
+def test_new_items_can_be_liked_and_talked_about(model):
+    grown = model.with_items(NEW)
+    assert grown.rank(history=["Ronin Returns (2026)"], k=2)
+    reply = grown.chat([{"role": "user", "content": "Something like Ronin Returns, please."}], k=2)
+    assert "new1" not in [item.item_id for item in reply.items]
+    assert np.isfinite(grown.encode_items(["new2"]).numpy()).all()
+
+
+def test_items_can_be_added_twice(model):
+    grown = model.with_items(NEW[:1]).with_items(NEW[1:])
+    cold = {item.item_id for item in grown.rank(history=["Heat (1995)"], k=20) if item.cold}
+    assert cold == {"new1", "new2"}
+
+
+@pytest.mark.parametrize(
+    "items",
+    [[{"item_id": "new"}], [{"title": "Nameless"}], [NEW[0], NEW[0]], [{"item_id": "i0", "title": "There already"}]],
+)
+def test_new_items_without_a_name_of_their_own_are_refused(model, items):
+    with pytest.raises(LookupFailed, match="each new item needs a title and an id of its own"):
+        model.with_items(items)
+
+
+def test_a_model_whose_items_are_titles_takes_no_new_ones(tmp_path):
+    with pytest.raises(ArtifactError, match="stand in prompts by their titles"):
+        ItemLanguageModel.from_pretrained(make_model(tmp_path, "text")).with_items(NEW)
