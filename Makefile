@@ -3,7 +3,7 @@ SHELL := bash
 PYTHON ?= $(or $(shell command -v python3.11 || command -v python3),python3)
 BIN := .venv/bin
 
-.PHONY: setup run test test-slow bench lint clean
+.PHONY: setup run test test-slow bench demo-retrain lint clean
 .DEFAULT_GOAL := run
 
 setup: .venv/installed  ## packages at their pinned versions, and the built-in models
@@ -28,6 +28,9 @@ test-slow: setup  ## the tests that take minutes each
 
 bench: setup  ## speed as ratios to the floor: reports/bench.json
 	$(BIN)/python -m benchmarks
+
+demo-retrain: setup  ## a year of the built-in log, month by month, through the schedule: reports/demo-retrain
+	$(BIN)/python -m benchmarks.demo_retrain
 
 lint: setup  ## style, format, types
 	$(BIN)/ruff check .
