@@ -38,7 +38,8 @@ def logs() -> Rows:
 
 def write(rows: Rows, **more_items: str) -> None:
     """Raw logs: rows, and the items' titles, with further ones by item_id."""
-    RAW.mkdir(parents=True, exist_ok=True)
+    for folder in (RAW, Path("data/logs")):
+        folder.mkdir(parents=True, exist_ok=True)
     table = pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row")
     table.write_csv(RAW / "interactions.csv")
     titles = {f"i{item:02}": title for item, title in enumerate(TITLES)} | more_items
