@@ -7,12 +7,14 @@ planted to be seen at the door, and some lines of the month before once more. Th
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from flows.retrain import RUNS
 from ilm.data.movielens import NOTICE, movielens_small
 from ilm.data.raw import ROW
 from ilm.errors import IlmError
+from tasks.process import end_with
 
 FOLDER, RESULTS = Path(".demo/retrain"), Path("reports/demo-retrain")
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -128,7 +131,11 @@ def schedule(project: Path) -> Iterator[None]:
     ilm(project, "schedule", "--on-arrival")
     log = (project / ".ilm/demo.log").open("w")
     running = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "schedule", "--run"], cwd=project, stdout=log, stderr=subprocess.STDOUT
+        [sys.executable, "-m", "flows.cli", "schedule", "--run"],
+        cwd=project,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        preexec_fn=partial(end_with, os.getpid()),
     )
     try:
         yield

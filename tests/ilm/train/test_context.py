@@ -61,9 +61,12 @@ def test_noise_is_a_function_of_the_steps_number(steps, monkeypatch):
 def test_every_history_is_seen_once_per_epoch_and_only_the_heads_item_parts_learn(ilm, stage2_data, finetune_params):
     before = {name: tensor.clone() for name, tensor in ilm.state_dict().items()}
     logged = []
-    train_context(ilm, stage2_data.material, finetune_params, None, lambda values, step: logged.append(step), ONE_CPU)
+    epochs = finetune_params.context_epochs
+    train_context(
+        ilm, stage2_data.material, finetune_params, epochs, None, lambda _, step: logged.append(step), ONE_CPU
+    )
     histories = len(stage2_data.material.choices["sequential"].targets)
-    assert len(logged) * finetune_params.context_batch_size == finetune_params.context_epochs * histories
+    assert len(logged) * finetune_params.context_batch_size == epochs * histories
     moved = {name for name, tensor in ilm.state_dict().items() if not torch.equal(tensor, before[name])}
     assert {"head.item_embedding", "head.item_bias", "head.item_projection.weight", "head.item_context.decay"} <= moved
     assert not any(name.startswith(("encoder.", "adapter.", "head.answer_projection")) for name in moved)
