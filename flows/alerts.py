@@ -78,7 +78,7 @@ def send(home: Path, event: str, *, reasons: list[str], **facts: Any) -> list[st
         What went wrong with the hooks; it has been printed.
     """
     told = {"event": event, "project": str(home.resolve()), "host": socket.gethostname(), "time": time.time()}
-    body = json.dumps(told | {"reasons": reasons} | facts).encode()
+    body = json.dumps(told | {"reasons": reasons} | facts, default=str).encode()
     complaints = [
         f"{name}: {complaint}" for name, hook in HOOKS.items() if name in hooks() and (complaint := _tell(hook, body))
     ]

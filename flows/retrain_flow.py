@@ -13,10 +13,9 @@ from prefect.states import Completed, Failed
 from flows.lease import LeaseHeld
 from flows.retrain import TOO_LITTLE, Retrained
 from flows.retrain import retrain as retrain_project
+from flows.scheduler_runs import SKIPPED
 from flows.train import step
 
-SKIPPED = "Skipped"
-"""Another retrain was under way."""
 NAMES = {TOO_LITTLE: "Too little", "promote": "Promoted", "refuse": "Refused", "underpowered": "Underpowered"}
 """Outcome -> name of the state."""
 

@@ -31,6 +31,7 @@ GRACE_SECONDS = 10.0
 """Between asking it to end and killing it."""
 SETTINGS = {
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",  # runs of the last 90 days are kept
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",  # the scheduler sees to them; on SQLite two get in the way
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
     "PREFECT_LOGGING_LEVEL": "ERROR",
 }

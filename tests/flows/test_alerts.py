@@ -73,7 +73,7 @@ def command(code: str) -> str:
 
 
 def done(outcome: str) -> Retrained:
-    return Retrained("run-1", outcome, ("Because.",), 7, 0, "c0ffee", "3", "2")
+    return Retrained("run-1", outcome, ("Because.",), 7, 0, version="3", champion="2")
 
 
 def test_webhook_gets_the_event_as_json(webhook: Webhook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,8 +170,11 @@ def until_cf(home: Path) -> Running:
     return running
 
 
-def test_schedule_fires_and_a_run_beside_another_retrain_is_skipped(home: Path) -> None:
-    schedule.want(home, every_seconds=3)
+def test_schedule_fires_and_a_run_beside_another_retrain_is_skipped(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS", "1")  # 5, by default
+    schedule.want(home, every_seconds=2)
     held = lease.acquire(home, "ilm retrain", 60)
     running = Running(home)
     running.wait_for("schedule  Skipped: a retrain is under way: `ilm retrain`")
@@ -305,6 +308,8 @@ def test_of_runs_missed_while_nobody_followed_one_is_made_up_for(home: Path) -> 
     with closing(sqlite3.connect(home / HOME / "prefect.db")) as database:
         for column in ("expected_start_time", "next_scheduled_start_time"):
             database.execute(f"UPDATE flow_run SET {column} = strftime('%Y-%m-%d %H:%M:%f000', {column}, '-5 days')")
+        then = "json_set(state_details, '$.scheduled_time', '2026-01-01T03:00:00Z')"
+        database.execute(f"UPDATE flow_run_state SET state_details = {then}")
         database.execute("UPDATE flow_run SET idempotency_key = idempotency_key || ' of then'")
         database.commit()
     again = Running(home)
