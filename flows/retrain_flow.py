@@ -15,6 +15,7 @@ from flows.retrain import TOO_LITTLE, Retrained
 from flows.retrain import retrain as retrain_project
 from flows.scheduler_runs import SKIPPED
 from flows.train import step
+from ilm.errors import IlmError
 
 NAMES = {TOO_LITTLE: "Too little", "promote": "Promoted", "refuse": "Refused", "underpowered": "Underpowered"}
 """Outcome -> name of the state."""
@@ -27,6 +28,8 @@ def retrain(project: Path, wait_minutes: float = 0.0) -> "State[Any]":
         done = retrain_project(project, wait_minutes, lambda name, tree: step.with_options(name=name)(name, tree))
     except LeaseHeld as held:
         return Completed(name=SKIPPED, message=str(held))
+    except IlmError as error:  # which says all that a traceback would
+        return Failed(message=str(error))
     return ended(done)
 
 

@@ -139,8 +139,11 @@ class Scheduler:
             print(f"schedule  Prefect server: {now.address}", flush=True)
         if trouble != self._alive.trouble:
             print(f"schedule  {trouble or 'works'}", flush=True)
-        self._alive = now
-        write_text(self._home / FILE, now.model_dump_json(indent=2) + "\n")
+        try:
+            write_text(self._home / FILE, now.model_dump_json(indent=2) + "\n")
+            self._alive = now
+        except OSError as error:  # tried again at the next look
+            print(f"schedule  {self._home / FILE} cannot be written ({error.strerror}). Make room.", flush=True)
 
 
 def _is_outage(error: Exception) -> bool:

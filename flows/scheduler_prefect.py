@@ -24,11 +24,12 @@ MISSED = "Missed"
 
 @contextmanager
 def connected(address: str) -> "Iterator[SyncPrefectClient]":
-    """A client of the server at this address."""
+    """A client of the server at this address. It asks once: its own patience would have SIGTERM wait for a minute."""
     from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-    with temporary_settings({PREFECT_API_URL: address}), get_client(sync_client=True) as client:
+    settings = {PREFECT_API_URL: address, PREFECT_CLIENT_MAX_RETRIES: 0}
+    with temporary_settings(settings), get_client(sync_client=True) as client:
         yield client
 
 
@@ -94,7 +95,7 @@ def miss(client: "SyncPrefectClient", run: "FlowRunResponse") -> None:
 def claim(client: "SyncPrefectClient", run_id: UUID) -> bool:
     """Take a run that is due; False if it was cancelled, or is somebody else's.
 
-    The answer is not enough: on a busy SQLite the client asks again, and is refused because it has the run already.
+    Its state says it, not the answer: one that was asked for twice is refused, though the first time it was given.
     """
     from prefect.states import Pending
 

@@ -71,7 +71,9 @@ class Runs:
         due = prefect_side.due(client, deployment_id)  # also with a run under way: the server wants to hear of us
         if self._now is not None:
             return
-        if self._bury(client, deployment_id, once_more) or self._order_for_arrivals(client, deployment_id, schedule):
+        if self._bury(client, deployment_id, once_more):
+            due = prefect_side.due(client, deployment_id)
+        if not due and self._order_for_arrivals(client, deployment_id, schedule):
             due = prefect_side.due(client, deployment_id)
         for missed in due[:-1]:
             prefect_side.miss(client, missed)

@@ -9,7 +9,7 @@ from flows import registry_claim
 from flows.history import history
 from flows.promotion import promote, rollback
 from flows.registry_store import Registry, Serving
-from tests.fake_project import run
+from tests.fake_project import ROOT, run
 from tests.small_registry import Killer, assert_consistent
 
 PROMOTION = (
@@ -149,7 +149,7 @@ try:
 except Killed:
     os._exit(9)
 """
-    assert run(home, "-c", code).returncode == 9
+    assert run(home, "-c", code, PYTHONPATH=str(ROOT)).returncode == 9
     (left,) = registry_claim._all(serving)
     assert left.owner != ""
     history(home)

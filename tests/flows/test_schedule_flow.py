@@ -8,6 +8,7 @@ from flows import retrain_flow
 from flows.lease import LeaseHeld
 from flows.retrain import Retrained
 from flows.retrain_flow import ended, retrain
+from ilm.errors import IlmError
 
 
 @pytest.mark.parametrize(
@@ -26,10 +27,26 @@ def test_state_says_how_the_retrain_ended(outcome: str, type_: str, name: str) -
     assert (state.type, state.name, state.message) == (type_, name, "run-1: Because. And so.")
 
 
-def test_run_beside_another_retrain_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def held(*_: object) -> None:
-        raise LeaseHeld("a retrain is under way: ben's.")
-
-    monkeypatch.setattr(retrain_flow, "retrain_project", held)
+@pytest.mark.parametrize(
+    ("error", "type_", "name"),
+    [(LeaseHeld("Ben is at it."), "COMPLETED", "Skipped"), (IlmError("No room."), "FAILED", "Failed")],
+)
+def test_state_says_why_the_retrain_did_not_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, type_: str, name: str
+) -> None:
+    monkeypatch.setattr(retrain_flow, "retrain_project", raising(error))
     state = retrain.fn(tmp_path)
-    assert (state.type, state.name, state.message) == ("COMPLETED", "Skipped", "a retrain is under way: ben's.")
+    assert (state.type, state.name, state.message) == (type_, name, str(error))
+
+
+def test_defect_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrain_flow, "retrain_project", raising(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        retrain.fn(tmp_path)
+
+
+def raising(error: Exception):
+    def retrain_project(*_: object) -> None:
+        raise error
+
+    return retrain_project

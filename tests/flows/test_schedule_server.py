@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import flows.scheduler
 from flows import schedule, scheduler_server
 from flows.schedule_status import print_status, unit
-from flows.scheduler import FILE, LOCK, Alive, _alone
+from flows.scheduler import FILE, LOCK, Alive, Scheduler, _alone
 from flows.scheduler_server import PORT, Server, _free_port
 from ilm.errors import ArtifactError, ConfigError, IlmError
 
@@ -70,6 +71,47 @@ def test_scheduler_is_alone_until_it_ends(home: Path) -> None:
         pytest.fail("two of them")
     with _alone(home):
         assert (home / LOCK).exists()
+
+
+class Troubled(Server):
+    """A server whose look-up goes wrong in some way."""
+
+    error: Exception | None = None
+
+    def keep_up(self) -> bool:
+        if self.error is not None:
+            raise self.error
+        return False
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(None, "does not answer yet"), (IlmError("No room."), "No room."), (KeyError("a defect"), "KeyError: 'a defect'")],
+)
+def test_what_goes_wrong_is_said_and_ends_nothing(home: Path, error: Exception | None, said: str) -> None:
+    server = Troubled(home, {})
+    server.error = error
+    scheduler = Scheduler(home, server)
+    scheduler.look()
+    assert said in Alive.model_validate_json((home / FILE).read_bytes()).trouble
+    server.error = None
+    scheduler.look()
+    assert "does not answer yet" in Alive.model_validate_json((home / FILE).read_bytes()).trouble
+    scheduler.close()
+    assert not (home / FILE).exists()
+
+
+def test_full_disk_does_not_end_the_scheduler(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    scheduler = Scheduler(home, Troubled(home, {}))
+    with monkeypatch.context() as patch:
+        patch.setattr(flows.scheduler, "write_text", full)
+        scheduler.look()
+    assert not (home / FILE).exists()
+    scheduler.look()
+    assert (home / FILE).exists(), "written as soon as there is room"
 
 
 def test_without_a_schedule_nothing_is_wrong(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
