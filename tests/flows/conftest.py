@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -5,8 +6,11 @@ import pytest
 from flows import promotion
 from flows.promotion import promote
 from flows.registry_store import Registry
+from flows.scheduler_server import HOME, Server
 from ilm.serve import item_language_model
+from tests.fake_project import wait_until
 from tests.flows.test_registry import StandIn
+from tests.scheduled_project import make_scheduled_project, processes
 from tests.small_registry import copy_project, make_registry
 from tests.two_versions import make_two_versions
 
@@ -56,3 +60,26 @@ def home_of_two(two_versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     copy_project(two_versions, tmp_path / "home")
     monkeypatch.chdir(tmp_path / "home")
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def empty_prefect(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a Prefect server that has just been made, to be copied: making one takes ten seconds."""
+    home = tmp_path_factory.mktemp("server")
+    server = Server(home, {})
+    try:
+        wait_until(server.keep_up, 180)
+    finally:
+        server.stop()
+    return home / HOME / "prefect.db"
+
+
+@pytest.fixture
+def scheduled(
+    tmp_path: Path, empty_store: Path, empty_prefect: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """The project of tests/scheduled_project.py; no process of it is left after the test."""
+    home = make_scheduled_project(tmp_path, empty_store, empty_prefect, monkeypatch)
+    yield home
+    for process in processes(home):
+        process.kill()

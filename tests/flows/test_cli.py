@@ -102,7 +102,20 @@ def test_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "recommend", "status", "doctor", "report", "promote", "rollback", "history", "compare", "checkout"],
+    [
+        "train",
+        "recommend",
+        "status",
+        "doctor",
+        "report",
+        "promote",
+        "rollback",
+        "history",
+        "compare",
+        "checkout",
+        "retrain",
+        "schedule",
+    ],
 )
 def test_every_command_explains_itself(command: str) -> None:
     done = run(ROOT, "-m", "flows.cli", command, "--help")
