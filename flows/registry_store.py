@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ilm.errors import ArtifactError, ConfigError
 from ilm.params import load_params
-from tasks.tracking import Store
+from tasks.tracking import Store, said_by
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -118,7 +118,7 @@ class Registry:
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=address))
         except (mlflow.MlflowException, OSError) as error:
             raise ArtifactError(
-                f"model '{self.name}' version {version}: its files cannot be had ({' '.join(str(error).split())}). "
+                f"model '{self.name}' version {version}: its files cannot be had ({said_by(error)}). "
                 "Bring them back from a backup, or choose another version: `ilm history`."
             ) from error
 
@@ -146,7 +146,7 @@ def reached() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        said = " ".join(str(error).split())[:300]
+        said = said_by(error)[:300]
         raise ArtifactError(
             f"the model registry failed: {said}. Mend it, then run the command again: it finishes or undoes what was "
             "begun."

@@ -6,6 +6,7 @@ Uses `MlflowClient` only; the fluent `mlflow.*` calls keep global state.
 
 import fcntl
 import os
+import re
 import sys
 import tempfile
 import time
@@ -236,5 +237,10 @@ def _reported(name: str) -> Iterator[None]:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = said_by(error)
     return f"{type(error).__name__}: {text[:300]}"
+
+
+def said_by(error: Exception) -> str:
+    """What an error says, on one line; names and passwords in addresses are left out."""
+    return re.sub(r"(\w://)[^/@\s]+@", r"\1…@", " ".join(str(error).split()))

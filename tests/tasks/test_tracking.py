@@ -7,7 +7,7 @@ import mlflow
 import pytest
 
 from tasks import environment
-from tasks.tracking import EXPERIMENT, Store
+from tasks.tracking import EXPERIMENT, Store, said_by
 
 
 def test_store_is_made_in_the_project_with_artifacts_beside_it(empty_store: Path) -> None:
@@ -57,3 +57,18 @@ def test_switches_win_over_the_users_environment_and_defaults_do_not(monkeypatch
 def test_every_tools_telemetry_is_off(name: str) -> None:
     assert os.environ[name] in {"1", "true", "false"}
     assert os.environ[name] == environment.SWITCHES[name]
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (
+            "no route to postgresql://ilm:s3cret@db:5432/x\n  (timeout)",
+            "no route to postgresql://…@db:5432/x (timeout)",
+        ),
+        ("https://token@tracking.example/api failed", "https://…@tracking.example/api failed"),
+        ("sqlite:////home/a@b/mlflow.db is locked", "sqlite:////home/a@b/mlflow.db is locked"),
+    ],
+)
+def test_passwords_in_addresses_are_not_repeated(said: str, kept: str) -> None:
+    assert said_by(RuntimeError(said)) == kept
