@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ilm.serve.item_language_model import ItemLanguageModel as ItemLanguageModel
-    from ilm.serve.item_language_model import Recommendation as Recommendation
-    from ilm.serve.item_language_model import Reply as Reply
+    from ilm.serve.question import Recommendation as Recommendation
+    from ilm.serve.question import Reply as Reply
 
 __all__ = ["ItemLanguageModel", "Recommendation", "Reply"]
 
@@ -16,6 +16,6 @@ __all__ = ["ItemLanguageModel", "Recommendation", "Reply"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'ilm' has no attribute '{name}'")
-    from ilm.serve import item_language_model
+    from ilm.serve import item_language_model, question
 
-    return getattr(item_language_model, name)
+    return getattr(item_language_model if name == "ItemLanguageModel" else question, name)

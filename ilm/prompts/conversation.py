@@ -1,5 +1,6 @@
 """A conversation as the model was trained on conversations (`ilm.prompts.user_tasks`), and the words of a reply."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,6 +12,8 @@ from ilm.prompts.catalogue import Catalogue
 from ilm.prompts.example import USER, Content, Example, Item, Piece, Turn, fill
 from ilm.prompts.item_tasks import facts
 from ilm.prompts.user_tasks import CONTEXTS, LIKED
+
+_WHY = re.compile(r"\W*(?:why\b(?! (?:not|don't)\b)|how come\b|what makes\b)", re.IGNORECASE)
 
 
 def as_example(
@@ -42,10 +45,23 @@ def as_example(
     return Example(turns, seen), mentioned
 
 
-def reply_text(known: Attributes, items: Sequence[int]) -> str:
-    """`Try Heat (1995). Genres: Action, Crime.` for the first item, `Or …` on a line of its own for each other."""
+def asked_about(messages: Sequence[Mapping[str, str]], catalogue: Catalogue) -> int | None:
+    """The item that the last message wants explained: the one that it names, else the first of the last answer; None
+    if it asks for something else, or if there was no answer yet."""
+    if len(messages) < 2 or not _WHY.match(messages[-1]["content"]):
+        return None
+    named = catalogue.mentions(messages[-1]["content"]) or catalogue.mentions(messages[-2]["content"])
+    return named[0].items[0] if named else None
+
+
+def reply_text(known: Attributes, items: Sequence[int], constraints: str = "") -> str:
+    """`Try Heat (1995). Genres: Action, Crime.` for the first item, `Or …` on a line of its own for each other.
+
+    `constraints` are named where they leave no item.
+    """
     if not items:
-        return "Nothing is left to recommend."
+        left = f" that is: {constraints}. Ask for less of it at once" if constraints else " to recommend"
+        return f"Nothing is left{left}."
     lines = [" ".join([known.name(item), *facts(known, item)]) for item in items]
     return "\n".join(f"{'Or' if number else 'Try'} {line}" for number, line in enumerate(lines))
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ilm.errors import LookupFailed
 from ilm.prompts.catalogue import Catalogue
 from ilm.prompts.conversation import as_example
 from ilm.rank.head import HeadRecommender
@@ -43,29 +42,21 @@ def answer(
         k: how many items; fewer where there are no more.
 
     Raises:
-        LookupFailed: the messages are not as they should be, or k is below 1.
+        LookupFailed: the messages are not as they should be.
     """
     pairs = zip(conversations, seen, strict=True)
     examples, named = zip(*(as_example(messages, items, catalogue) for messages, items in pairs), strict=True)
     rows = zip(ranker.score_examples(examples), seen, named, strict=True)
-    return [
-        Answer(best_items(scores, catalogue.active, np.append(items, mentioned).astype(np.int32), k), scores)
-        for scores, items, mentioned in rows
-    ]
+    answers = []
+    for scores, items, mentioned in rows:
+        allowed = catalogue.active.copy()
+        allowed[np.append(items, mentioned).astype(np.int32)] = False
+        answers.append(Answer(best_items(scores, allowed, k), scores))
+    return answers
 
 
-def best_items(
-    scores: NDArray[np.float32], active: NDArray[np.bool_], excluded: NDArray[np.int32], k: int
-) -> list[int]:
-    """The k active items with the highest scores, best first; ties in the order of the catalogue.
-
-    Raises:
-        LookupFailed: k is below 1.
-    """
-    if k < 1:
-        raise LookupFailed(f"k is {k}; ask for at least 1 item.")
-    allowed = active.copy()
-    allowed[excluded] = False
+def best_items(scores: NDArray[np.float32], allowed: NDArray[np.bool_], k: int) -> list[int]:
+    """The k allowed items with the highest scores, best first; ties in the order of the catalogue."""
     candidates = np.flatnonzero(allowed)
     best: list[int] = candidates[np.argsort(-scores[candidates], kind="stable")[:k]].tolist()
     return best

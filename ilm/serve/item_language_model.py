@@ -1,53 +1,31 @@
 """`ItemLanguageModel`: what a trained model can do, for notebooks, the command line and the registry alike."""
 
-import difflib
 from collections.abc import Mapping, Sequence
-from copy import copy, deepcopy
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ilm.cf import factors as cf_factors
 from ilm.errors import ArtifactError, LookupFailed
 from ilm.files import read_json, replaced, write_json, write_text
 from ilm.model.storage import HISTORY, load_bridge, save_bridge
-from ilm.prompts.attributes import attributes
-from ilm.prompts.catalogue import Catalogue
-from ilm.prompts.conversation import reply_text
-from ilm.rank.conversation import answer, best_items
 from ilm.rank.head import HeadRecommender
 from ilm.serve import bundle
+from ilm.serve.explanation import Explanation
+from ilm.serve.question import Answered, Question, Recommendation, Reply
+from ilm.serve.questions import Questions, histories
 
 _COLUMNS = {
     bundle.CATALOGUE: ("item_index", "item_id", "title", "active"),
     bundle.USERS: ("user_index", "user_id"),
     bundle.SEQUENCES: ("user_index", "item_index"),
 }
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """One recommended item; `score` is the retrieval head's logit, comparable within one list."""
-
-    item_id: str
-    title: str
-    score: float
-    cold: bool = False
-    """Nobody had met it when the model was made: its vector is a guess from its words (`with_items`)."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer in a conversation, and the items that its text names, best first."""
-
-    text: str
-    items: list[Recommendation]
 
 
 class ItemLanguageModel:
@@ -59,7 +37,12 @@ class ItemLanguageModel:
     """
 
     def __init__(
-        self, ranker: HeadRecommender, factors: cf_factors.Factors, tables: Mapping[str, pa.Table], folder: Path
+        self,
+        ranker: HeadRecommender,
+        factors: cf_factors.Factors,
+        tables: Mapping[str, pa.Table],
+        folder: Path,
+        cold: frozenset[int] = frozenset(),
     ) -> None:
         """Use `from_pretrained`.
 
@@ -68,6 +51,7 @@ class ItemLanguageModel:
             factors: its CF vectors.
             tables: catalogue, users and sequences by file name.
             folder: where they come from.
+            cold: indexes of items that nobody had met when the model was made.
 
         Raises:
             ArtifactError: they do not belong together.
@@ -82,14 +66,7 @@ class ItemLanguageModel:
         self._training = read_json(folder / bundle.MODEL / HISTORY)
         split = folder / bundle.SPLIT
         self._split = read_json(split) if split.exists() else None
-        self._guessed: frozenset[int] = frozenset()
-        self._attributes = attributes(catalogue)
-        known = self._attributes
-        self._catalogue = Catalogue(catalogue["item_id"].to_pylist(), known.titles, known.active)
-        user_ids = dict(zip(users["user_index"].to_pylist(), users["user_id"].to_pylist(), strict=True))
-        indexes, starts = np.unique(sequences["user_index"].to_numpy(), return_index=True)
-        parts = np.split(sequences["item_index"].to_numpy().astype(np.int32), starts[1:])
-        self._histories = {user_ids[index]: part for index, part in zip(indexes.tolist(), parts, strict=True)}
+        self.questions = Questions(ranker, catalogue, histories(users, sequences), factors.item_factors, cold)
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> "ItemLanguageModel":
@@ -140,33 +117,12 @@ class ItemLanguageModel:
             LookupFailed: an item has no id or title, or an id is there already.
             ArtifactError: items stand in this model's prompts by their titles, of which it keeps a fixed number.
         """
-        from ilm.cf.cold_items import TextMap
+        from ilm.serve.new_items import grow
 
-        ids = [item.get("item_id", "") for item in items]
-        wrong = [name for name in ids if not name or name in set(self._catalogue.item_ids) or ids.count(name) > 1]
-        if wrong or not all(item.get("title") for item in items):
-            raise LookupFailed(
-                f"each new item needs a title and an id of its own. Wrong: {', '.join(wrong) or 'titles'}."
-            )
-        if self._ranker.card.item_name_tokens:
-            raise ArtifactError(
-                f"{self._folder}: its items stand in prompts by their titles; train it with the new ones."
-            )
-        catalogue = self._tables[bundle.CATALOGUE]
-        grown = pa.concat_tables([catalogue, _rows(items, len(catalogue), catalogue.schema)])
-        words = [name for name in catalogue.column_names if name not in ("item_index", "item_id", "active")]
-        texts = [" ".join(str(value) for value in row.values() if value) for row in grown.select(words).to_pylist()]
-        known = self._factors.item_factors
-        vectors = np.concatenate([known, TextMap(texts[: len(known)], known)(texts[len(known) :])])
-        bridge = copy(self._ranker.model)
-        bridge._modules = bridge._modules | {"head": deepcopy(bridge.head)}  # the head alone has rows per item
-        bridge.head.grow(len(items))
-        factors = replace(self._factors, item_factors=vectors)
-        card = replace(self._ranker.card, items=len(grown))
-        ranker = HeadRecommender(bridge, card, factors, self._ranker.batch_size)
-        other = ItemLanguageModel(ranker, factors, self._tables | {bundle.CATALOGUE: grown}, self._folder)
-        other._guessed = self._guessed | frozenset(range(len(catalogue), len(grown)))
-        return other
+        ranker, factors, catalogue = grow(self._ranker, self._factors, self._tables[bundle.CATALOGUE], items)
+        new = range(len(self._tables[bundle.CATALOGUE]), len(catalogue))
+        tables = self._tables | {bundle.CATALOGUE: catalogue}
+        return ItemLanguageModel(ranker, factors, tables, self._folder, self.questions.cold | frozenset(new))
 
     @property
     def space_id(self) -> str:
@@ -187,7 +143,7 @@ class ItemLanguageModel:
             raise LookupFailed(f"give a list of titles or ids: ['{items}'].")
         known = self._factors.item_factors
         if isinstance(items, Sequence) and all(isinstance(item, str) for item in items):
-            vectors = known[self._indexes([str(item) for item in items])]
+            vectors = known[self.questions.indexes([str(item) for item in items])]
         else:
             vectors = np.asarray(items, dtype=np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != known.shape[1]:
@@ -203,6 +159,8 @@ class ItemLanguageModel:
         history: Sequence[str] | None = None,
         k: int = 10,
         exclude_seen: bool = True,
+        exclude: Sequence[str] = (),
+        where: Mapping[str, Any] | None = None,
     ) -> list[Recommendation]:
         """The k best items of the whole catalogue, best first; fewer where there are no more.
 
@@ -211,17 +169,18 @@ class ItemLanguageModel:
             history: what somebody liked, oldest first: titles or ids.
             k: how many.
             exclude_seen: leave out the items of the history.
+            exclude: titles or ids to leave out besides.
+            where: what must hold of them, such as `{"genres": {"any": ["Comedy"], "none": ["War"]}, "year":
+                {"from": 1990, "to": 1999}}` (`ilm.prompts.constraints.parse_constraints`).
 
         Raises:
             LookupFailed: neither or both of `user` and `history` are given, the user is unknown, a title matches
-                nothing or several items, or k is below 1.
+                nothing or several items, k is below 1, or nothing like `where` is in the catalogue.
         """
-        if (user is None) == (not history):
-            raise LookupFailed("give either a user id or a history of titles, and not both.")
-        seen = self._seen(user, history)
-        scores = self._ranker.score("sequential", [seen])[0]
-        best = best_items(scores, self._catalogue.active, seen if exclude_seen else seen[:0], k)
-        return self._recommended(scores, best)
+        question = self.questions.recommendation(
+            user=user, history=history, k=k, exclude_seen=exclude_seen, exclude=exclude, where=where
+        )
+        return self.answer([question])[0].items
 
     def chat(
         self,
@@ -235,9 +194,10 @@ class ItemLanguageModel:
 
         Items that a message names by title (`Catalogue.mentions`) get their soft tokens beside the title; user and
         history stand as soft tokens before the first message. The retrieval head reads the language model's state at
-        the end of the conversation and chooses among the whole catalogue. The words of the reply are the catalogue's
-        own: every item it names is in `items`, and what it says of them is in the data. Wishes are understood as far
-        as the model has learned to; nothing filters the items by them.
+        the end of the conversation and chooses among the whole catalogue. What the user's messages demand in so many
+        words holds of every item (`ilm.prompts.stated`); other wishes are understood as far as the model has learned
+        to. "Why this one?" is answered with the items of the history that count. The words of the reply are the
+        catalogue's own: every item it names is in `items`, and what it says of them is in the data.
 
         Args:
             messages: {"role": "user" or "assistant", "content": words}, in turn, the user's first and last.
@@ -248,37 +208,40 @@ class ItemLanguageModel:
         Raises:
             LookupFailed: as `rank`; or the messages are not as they should be.
         """
-        if user is not None and history:
-            raise LookupFailed("give a user id or a history of titles, not both.")
-        seen = self._seen(user, history)
-        (found,) = answer(self._ranker, self._catalogue, [messages], [seen], k)
-        return Reply(reply_text(self._attributes, found.items), self._recommended(found.scores, found.items))
+        return self.answer([self.questions.conversation(messages, user=user, history=history, k=k)])[0]
 
-    def _recommended(self, scores: NDArray[np.float32], items: Sequence[int]) -> list[Recommendation]:
-        ids, titles = self._catalogue.item_ids, self._catalogue.titles
-        return [Recommendation(ids[item], titles[item], float(scores[item]), item in self._guessed) for item in items]
+    def explain(self, item: str, *, user: str | None = None, history: Sequence[str] | None = None) -> Explanation:
+        """What speaks for an item: what each item of the history adds, and how alike the two are.
 
-    def _seen(self, user: str | None, history: Sequence[str] | None) -> NDArray[np.int32]:
-        """The history of a user of the log, or the items of the titles, or nothing."""
-        if user is None:
-            return np.array(self._indexes(history or []), dtype=np.int32)
-        if user not in self._histories:
-            known = difflib.get_close_matches(user, self._histories, n=3, cutoff=0.0) or sorted(self._histories)[:3]
-            raise LookupFailed(
-                f"user '{user}' is not among the {len(self._histories):,} users of this model "
-                f"(near: {', '.join(known)}). Use one of them, or name titles with --history."
-            )
-        return self._histories[user]
+        Args:
+            item: title or id.
+            user: id of a user of the log; or
+            history: what somebody liked, oldest first: titles or ids.
 
-    def _indexes(self, items: Sequence[str]) -> list[int]:
-        return [self._catalogue.find(item) for item in items]
+        Raises:
+            LookupFailed: as `rank`.
+        """
+        return self.answer([self.questions.explanation(item, user=user, history=history)])[0]
 
+    def answer(self, questions: Sequence[Question[Answered]]) -> list[Answered]:
+        """Answer questions of any kind (`self.questions` makes them) by one pass through the language model.
 
-def _rows(items: Sequence[Mapping[str, str]], first: int, schema: pa.Schema) -> pa.Table:
-    """New active items as rows of the catalogue, numbered from `first`."""
-    given = {"item_index": range(first, first + len(items)), "active": [True] * len(items)}
-    columns = {name: given.get(name, [item.get(name) for item in items]) for name in schema.names}
-    return pa.table({name: pa.array(list(values), schema.field(name).type) for name, values in columns.items()}, schema)
+        An answer does not depend on the other questions but for rounding, 1e-5 in scores.
+        """
+        if not questions:
+            return []
+        scores = self._ranker.score_examples([example for question in questions for example in question.examples])
+        ends = np.cumsum([len(question.examples) for question in questions])
+        parts = np.split(scores, ends[:-1])
+        return [question.read(part) for question, part in zip(questions, parts, strict=True)]
+
+    def item(self, wanted: str) -> dict[str, Any]:
+        """What the catalogue says of an item, by title or id: `item_id`, `title`, `active`, `cold`, and its columns.
+
+        Raises:
+            LookupFailed: no item or several have the title.
+        """
+        return self.questions.item(wanted)
 
 
 def _read(path: Path, columns: Sequence[str]) -> pa.Table:
