@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import registry_commands, schedule_commands
+from flows import model_commands, registry_commands, schedule_commands
 from ilm.errors import IlmError
 
 app = typer.Typer(
@@ -38,36 +38,7 @@ def train(
     print_summary(project, trained.version, trained.champion)
 
 
-@app.command()
-def recommend(
-    user: Annotated[str | None, typer.Option(help="Id of a user of the log.")] = None,
-    history: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TITLE...", help="What somebody liked, oldest first: titles or item ids."),
-    ] = None,
-    k: Annotated[int, typer.Option("-k", help="How many items.", min=1)] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
-) -> None:
-    """Recommend unseen items with the champion, for a user or for a history.
-
-    Examples: ilm recommend --user 42 -k 10; ilm recommend --history "Heat (1995)" "Ronin (1998)"
-    """
-    from flows.registry import champion_bundle
-
-    if (user is None) == (not history):
-        raise typer.BadParameter("give either --user or --history.")
-    folder = champion_bundle(Path.cwd())
-    from ilm.serve.item_language_model import ItemLanguageModel
-
-    found = ItemLanguageModel.from_pretrained(folder).rank(user=user, history=history, k=k)
-    rows = [{"rank": i, "item_id": r.item_id, "title": r.title, "score": r.score} for i, r in enumerate(found, start=1)]
-    if as_json:
-        import json
-
-        print(json.dumps(rows, ensure_ascii=False, indent=2))
-        return
-    for row in rows:
-        print(f"{row['rank']:>3}  {row['score']:8.3f}  {row['title']}  [{row['item_id']}]")
+app.add_typer(model_commands.app)
 
 
 @app.command()

@@ -58,6 +58,23 @@ def champion_bundle(project: Path) -> Path:
     return bundle_of(registry, version)
 
 
+def named_bundle(project: Path, name: str) -> Path:
+    """Folder of a model: of a registered one by alias or number, or the folder itself if the name is one.
+
+    Raises:
+        ArtifactError: there is no champion, or the files are gone.
+        ConfigError: there is no such version.
+    """
+    from ilm.serve.bundle import CONFIG
+
+    if name == CHAMPION:
+        return champion_bundle(project)
+    if (Path(name) / CONFIG).is_file():
+        return Path(name)
+    registry = Registry.open(project)
+    return bundle_of(registry, str(registry.find(name).version))
+
+
 def bundle_of(registry: Registry, version: str) -> Path:
     """Folder of a version's bundle: where it lies, or a copy if the registry keeps its files elsewhere.
 

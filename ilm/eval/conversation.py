@@ -16,8 +16,8 @@ from ilm.eval.significance import compare
 from ilm.eval.wishes import KINDS, Wish, draw_wish
 from ilm.prompts.attributes import Attributes
 from ilm.prompts.catalogue import Catalogue
-from ilm.prompts.conversation import reply_text
-from ilm.rank.conversation import Messages, answer
+from ilm.prompts.conversation import Messages, reply_text
+from ilm.rank.conversation import answer
 from ilm.rank.head import HeadRecommender
 
 TURNS = ("first_without", "first_seen", "first_unseen", "second_without", "second_seen", "second_unseen")

@@ -13,19 +13,21 @@ from ilm.prompts.example import USER, Content, Example, Item, Piece, Turn, fill
 from ilm.prompts.item_tasks import facts
 from ilm.prompts.user_tasks import CONTEXTS, LIKED
 
+Messages = Sequence[Mapping[str, str]]
+"""{"role": "user" or "assistant", "content": words}, in turn, the user's first and last."""
+_PLACES = {"first": 0, "second": 1, "third": 2, "fourth": 3, "fifth": 4, "last": -1}
+_WHICH = re.compile(rf"\b(?:{'|'.join(_PLACES)})\b", re.IGNORECASE)
 _WHY = re.compile(r"\W*(?:why\b(?! (?:not|don't)\b)|how come\b|what makes\b)", re.IGNORECASE)
 
 
-def as_example(
-    messages: Sequence[Mapping[str, str]], seen: NDArray[np.int32], catalogue: Catalogue
-) -> tuple[Example, list[int]]:
+def as_example(messages: Messages, seen: NDArray[np.int32], catalogue: Catalogue) -> tuple[Example, list[int]]:
     """The conversation with its last answer still to be given, and the items that its messages name.
 
     Before the first message stands what is known of the user: the vector, and the last items seen. Before each title
     stand the item's soft tokens.
 
     Args:
-        messages: in turn, the user's first and last.
+        messages: what was said.
         seen: item indexes, oldest first.
         catalogue: to find titles by.
 
@@ -45,13 +47,27 @@ def as_example(
     return Example(turns, seen), mentioned
 
 
-def asked_about(messages: Sequence[Mapping[str, str]], catalogue: Catalogue) -> int | None:
-    """The item that the last message wants explained: the one that it names, else the first of the last answer; None
-    if it asks for something else, or if there was no answer yet."""
-    if len(messages) < 2 or not _WHY.match(messages[-1]["content"]):
+def asked_about(messages: Messages, catalogue: Catalogue) -> tuple[int, Messages] | None:
+    """The item that the last message wants explained, and the conversation whose answer it was.
+
+    It is the item that the message names, or the first one of the last list, or which one it says ("why the second?").
+    None if the message asks for something else, or if there was no list yet.
+    """
+    asked = messages[-1]["content"]
+    lists = [place for place in range(1, len(messages), 2) if not is_why(messages[place - 1]["content"])]
+    if not lists or not is_why(asked):
         return None
-    named = catalogue.mentions(messages[-1]["content"]) or catalogue.mentions(messages[-2]["content"])
-    return named[0].items[0] if named else None
+    shown, before = catalogue.mentions(messages[lists[-1]]["content"]), messages[: lists[-1]]
+    named, which = catalogue.mentions(asked), _WHICH.search(asked)
+    place = _PLACES[which[0].casefold()] if which else 0
+    if named:
+        return named[0].items[0], before
+    return (shown[place].items[0], before) if shown and place < len(shown) else None
+
+
+def is_why(words: str) -> bool:
+    """Whether a message asks for an explanation."""
+    return _WHY.match(words) is not None
 
 
 def reply_text(known: Attributes, items: Sequence[int], constraints: str = "") -> str:
@@ -66,7 +82,7 @@ def reply_text(known: Attributes, items: Sequence[int], constraints: str = "") -
     return "\n".join(f"{'Or' if number else 'Try'} {line}" for number, line in enumerate(lines))
 
 
-def _require_turns(messages: Sequence[Mapping[str, str]]) -> None:
+def _require_turns(messages: Messages) -> None:
     if not messages or len(messages) % 2 == 0:
         raise LookupFailed(f"there are {len(messages)} messages; the last one must be the user's, to be answered.")
     for number, message in enumerate(messages):

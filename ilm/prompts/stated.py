@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from ilm.prompts.attributes import Attributes
 from ilm.prompts.catalogue import Catalogue, Mention
 from ilm.prompts.constraints import Constraints
+from ilm.prompts.conversation import Messages, is_why
 from ilm.prompts.stated_years import stated_years
 
 _CLAUSE = re.compile(r"[.;:!?\n]+|\b(?:but|though|however)\b")
@@ -27,14 +28,14 @@ _STEM, _STEM_SHARE = 5, 0.6
 """How many letters, and what share of the longer word, two words begin with alike if a refusal means both."""
 
 
-def stated(messages: Sequence[Mapping[str, str]], known: Attributes, catalogue: Catalogue) -> Constraints:
+def stated(messages: Messages, known: Attributes, catalogue: Catalogue) -> Constraints:
     """What all messages of the user together demand of the next answer.
 
     A later value of a column replaces an earlier one, refusals add up, a value that is asked for is refused no longer,
-    and of years the last word counts. "Older" and "newer" are meant against the item that the last answer named first.
+    and of years the last word counts. "Older" and "newer" are meant against the first item of the last list.
 
     Args:
-        messages: {"role", "content"}, user and assistant in turn.
+        messages: what was said.
         known: what items have.
         catalogue: to take titles out of the words: "War of the Worlds" asks for no war.
     """
@@ -42,12 +43,15 @@ def stated(messages: Sequence[Mapping[str, str]], known: Attributes, catalogue: 
     refused: dict[str, tuple[str, ...]] = {}
     first: int | None = None
     last: int | None = None
-    shown: int | None = None  # year of the item that the last answer named first
+    shown: int | None = None  # year of the first item of the last list
+    why = False
     for message in messages:
         mentions = catalogue.mentions(message["content"])
         if message["role"] == "assistant":
-            shown = int(known.years[mentions[0].items[0]]) or None if mentions else None
+            if not why:
+                shown = int(known.years[mentions[0].items[0]]) or None if mentions else None
             continue
+        why = is_why(message["content"])
         said = _without_titles(message["content"], mentions, known).casefold().replace("\u2019", "'")
         asked, declined = _values(said, known)
         wanted |= asked

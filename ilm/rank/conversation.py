@@ -1,17 +1,14 @@
 """Answering a conversation with items: what is shown in a chat, and what is measured of chats, takes this way."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ilm.prompts.catalogue import Catalogue
-from ilm.prompts.conversation import as_example
+from ilm.prompts.conversation import Messages, as_example
 from ilm.rank.head import HeadRecommender
-
-Messages = Sequence[Mapping[str, str]]
-"""{"role": "user" or "assistant", "content": words}, in turn, the user's first and last."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ilm.cf import factors as cf_factors
 from ilm.errors import ArtifactError, LookupFailed
 from ilm.files import read_json, replaced, write_json, write_text
 from ilm.model.storage import HISTORY, load_bridge, save_bridge
+from ilm.prompts.conversation import Messages
 from ilm.rank.head import HeadRecommender
 from ilm.serve import bundle
 from ilm.serve.explanation import Explanation
@@ -184,7 +185,7 @@ class ItemLanguageModel:
 
     def chat(
         self,
-        messages: Sequence[Mapping[str, str]],
+        messages: Messages,
         *,
         user: str | None = None,
         history: Sequence[str] | None = None,
@@ -242,6 +243,14 @@ class ItemLanguageModel:
             LookupFailed: no item or several have the title.
         """
         return self.questions.item(wanted)
+
+    def history(self, user: str) -> list[str]:
+        """Item ids of what a user of the log chose, oldest first.
+
+        Raises:
+            LookupFailed: the user is unknown.
+        """
+        return self.questions.history(user)
 
 
 def _read(path: Path, columns: Sequence[str]) -> pa.Table:

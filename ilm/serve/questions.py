@@ -13,7 +13,7 @@ from ilm.errors import LookupFailed
 from ilm.prompts.attributes import attributes
 from ilm.prompts.catalogue import Catalogue
 from ilm.prompts.constraints import Constraints, parse_constraints
-from ilm.prompts.conversation import as_example, asked_about, reply_text
+from ilm.prompts.conversation import Messages, as_example, asked_about, reply_text
 from ilm.prompts.example import Example
 from ilm.prompts.stated import stated
 from ilm.rank.conversation import best_items
@@ -21,6 +21,9 @@ from ilm.rank.head import HeadRecommender
 from ilm.serve.explanation import Explainer, Explanation
 from ilm.serve.new_items import texts
 from ilm.serve.question import Question, Recommendation, Reply
+
+LONGEST_CONVERSATION = 20_000
+"""Characters, about 5,000 tokens."""
 
 
 class Questions:
@@ -64,25 +67,29 @@ class Questions:
 
     def conversation(
         self,
-        messages: Sequence[Mapping[str, str]],
+        messages: Messages,
         *,
         user: str | None = None,
         history: Sequence[str] | None = None,
         k: int = 3,
     ) -> Question[Reply]:
         """As `ItemLanguageModel.chat`."""
+        length = sum(len(message.get("content", "")) for message in messages)
+        if length > LONGEST_CONVERSATION:
+            raise LookupFailed(
+                f"the conversation has {length:,} characters; {LONGEST_CONVERSATION:,} can be read. Begin a new one."
+            )
         seen = self._seen(user, history)
         example, named = as_example(messages, seen, self._catalogue)
-        meant = asked_about(messages, self._catalogue)
-        if meant is None:
+        about = asked_about(messages, self._catalogue)
+        if about is None:
             demanded = stated(messages, self._known, self._catalogue)
             return self._best(example, demanded, [*seen.tolist(), *named], k)
-        why = self._explainer.question(
-            meant, seen, lambda history: as_example(messages[:-2], history, self._catalogue)[0]
-        )
+        item, before = about
+        why = self._explainer.question(item, seen, lambda history: as_example(before, history, self._catalogue)[0])
 
         def read(scores: NDArray[np.float32]) -> Reply:
-            return Reply(self._explainer.in_words(why.read(scores)), self._recommended(scores[0], [meant]))
+            return Reply(self._explainer.in_words(why.read(scores)), self._recommended(scores[0], [item]))
 
         return Question(why.examples, read)
 
@@ -98,6 +105,10 @@ class Questions:
         index = self._catalogue.find(wanted)
         (row,) = self._table.slice(index, 1).to_pylist()
         return {name: value for name, value in row.items() if name != "item_index"} | {"cold": index in self.cold}
+
+    def history(self, user: str) -> list[str]:
+        """As `ItemLanguageModel.history`."""
+        return [self._catalogue.item_ids[item] for item in self._seen(user, None).tolist()]
 
     def indexes(self, items: Sequence[str]) -> list[int]:
         """Item indexes of titles or ids.

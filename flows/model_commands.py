@@ -1,0 +1,97 @@
+"""The part of the command line that asks a model: recommend, chat, explain."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ilm.serve.item_language_model import ItemLanguageModel
+
+app = typer.Typer()
+User = Annotated[str | None, typer.Option(help="Id of a user of the log.")]
+History = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TITLE...", help="What somebody liked, oldest first: titles or item ids."),
+]
+Model = Annotated[
+    str, typer.Option(metavar="NAME", help="champion, challenger, previous, a version's number; or a model's folder.")
+]
+
+
+@app.command()
+def recommend(
+    user: User = None,
+    history: History = None,
+    k: Annotated[int, typer.Option("-k", help="How many items.", min=1)] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    model: Model = "champion",
+) -> None:
+    """Recommend unseen items, for a user or for a history.
+
+    Examples: ilm recommend --user 42 -k 10; ilm recommend --history "Heat (1995)" "Ronin (1998)"
+    """
+    if (user is None) == (not history):
+        raise typer.BadParameter("give either --user or --history.")
+    found = _load(model).rank(user=user, history=history, k=k)
+    rows = [{"rank": i, "item_id": r.item_id, "title": r.title, "score": r.score} for i, r in enumerate(found, start=1)]
+    if as_json:
+        import json
+
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    for row in rows:
+        print(f"{row['rank']:>3}  {row['score']:8.3f}  {row['title']}  [{row['item_id']}]")
+
+
+@app.command()
+def chat(
+    user: User = None,
+    history: History = None,
+    k: Annotated[int, typer.Option("-k", help="Items per answer.", min=1)] = 3,
+    model: Model = "champion",
+) -> None:
+    """Talk about what to choose next, as a user of the log, as somebody with a history, or as nobody yet.
+
+    Examples: ilm chat --user 42; ilm chat --history "Heat (1995)" "Ronin (1998)"; ilm chat
+    """
+    from flows.chat import talk
+    from ilm.serve.session import Session
+
+    talk(Session(_load(model), user=user, history=history or (), k=k))
+
+
+@app.command()
+def explain(
+    item: Annotated[str, typer.Option(help="Title or id.")],
+    user: User = None,
+    history: History = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+    model: Model = "champion",
+) -> None:
+    """Say why an item is recommended: what each item of the history adds to it, and which of them it resembles.
+
+    Example: ilm explain --user 42 --item "Heat (1995)"
+    """
+    if (user is None) == (not history):
+        raise typer.BadParameter("give either --user or --history.")
+    explained = _load(model).explain(item, user=user, history=history)
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        print(json.dumps(asdict(explained), ensure_ascii=False, indent=2))
+        return
+    from flows.explanation_table import lines
+
+    print("\n".join(lines(explained)))
+
+
+def _load(name: str) -> "ItemLanguageModel":
+    """A registered model by its alias or number, or the one in a folder."""
+    from flows.registry import named_bundle
+
+    folder = named_bundle(Path.cwd(), name)
+    from ilm.serve.item_language_model import ItemLanguageModel
+
+    return ItemLanguageModel.from_pretrained(folder)
