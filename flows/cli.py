@@ -200,14 +200,15 @@ app.add_typer(logs, name="logs")
 @logs.command()
 def check(
     files: Annotated[list[Path], typer.Argument(help="Log files, or files of items, wherever they lie.")],
+    every: Annotated[bool, typer.Option("--all", help="Show every bad row, not the first three of each rule.")] = False,
 ) -> None:
     """Say what would happen to each row of a file. Exit code 1: it would not be used, or it would stop a run.
 
     Example: ilm logs check new/2024-05-01.csv.gz
     """
-    from flows.logs_command import check_logs
+    from flows.logs_command import EXAMPLES, check_logs
 
-    raise typer.Exit(check_logs(Path.cwd(), files))
+    raise typer.Exit(check_logs(Path.cwd(), files, None if every else EXAMPLES))
 
 
 def main() -> None:

@@ -8,13 +8,18 @@ if TYPE_CHECKING:
     from ilm.data.logs.check import FileCheck
 
 EXAMPLES = 3
-"""Rows shown per rule."""
+"""Bad rows that are shown per rule, if nothing else is asked for."""
 SHOWN = 100
-"""Characters shown of a row."""
+"""Characters that are shown of such a row."""
 
 
-def check_logs(project: Path, files: Sequence[Path]) -> int:
+def check_logs(project: Path, files: Sequence[Path], examples: int | None = EXAMPLES) -> int:
     """Print a table per file.
+
+    Args:
+        project: the project's root.
+        files: log files, or files of items.
+        examples: how many bad rows to show per rule; None shows all, each whole.
 
     Returns:
         Exit code: 1 if one of the files would not be used, or would stop the run; else 0.
@@ -37,11 +42,11 @@ def check_logs(project: Path, files: Sequence[Path]) -> int:
         with checking(LOG_STORE, params.data, earliest, current_time()) as checker:
             checks = [checker.check(file) for file in files]
     for check in checks:
-        print("\n".join(_lines(check)))
+        print("\n".join(_lines(check, examples)))
     return int(any(check.refused for check in checks))
 
 
-def _lines(check: "FileCheck") -> list[str]:
+def _lines(check: "FileCheck", examples: int | None) -> list[str]:
     if check.refused and not check.rows:
         return [f"{check.name}: would not be used. {check.refused}"]
     counts = {
@@ -55,15 +60,15 @@ def _lines(check: "FileCheck") -> list[str]:
     for name, (rows, meaning) in counts.items():
         lines.append(f"  {name:<12}{rows:>12,}  {meaning}".rstrip())
         if name == "quarantined":
-            lines += _rules(check)
+            lines += _rules(check, examples)
     return [*lines, *([f"  The run would stop: {check.refused}"] if check.refused else [])]
 
 
-def _rules(check: "FileCheck") -> list[str]:
+def _rules(check: "FileCheck", examples: int | None) -> list[str]:
     """Per rule: how many rows break it, and the first of them."""
     lines = []
     for (rule, reason), rows in check.bad_rows.group_by("rule", "reason", maintain_order=True):
         lines.append(f"    {rule:<24}{len(rows):>8,}  {reason}")
-        for row, record in rows.select("row", "record").head(EXAMPLES).iter_rows():
-            lines.append(f"      row {row:,}: {record[:SHOWN]}")
+        for row, record in rows.select("row", "record").head(len(rows) if examples is None else examples).iter_rows():
+            lines.append(f"      row {row:,}: {record if examples is None else record[:SHOWN]}")
     return lines

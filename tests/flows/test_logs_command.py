@@ -49,6 +49,18 @@ def test_every_count_and_the_first_rows_of_every_rule_are_shown(
     ]
 
 
+def test_every_bad_row_can_be_shown_whole(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drop(project, "new.csv", [event("", "i" * 200)] * 5)
+    check(monkeypatch, "new.csv")
+    assert capsys.readouterr().out.count(": {") == 3
+    check(monkeypatch, "--all", "new.csv")
+    shown = capsys.readouterr().out
+    assert [f"row {row}: {{" in shown for row in range(1, 6)] == [True] * 5
+    assert shown.count("i" * 200) == 5
+
+
 def test_a_file_that_would_stop_the_run_gives_exit_code_1(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
