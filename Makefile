@@ -3,7 +3,7 @@ SHELL := bash
 PYTHON ?= $(or $(shell command -v python3.11 || command -v python3),python3)
 BIN := .venv/bin
 
-.PHONY: setup run test test-slow bench demo-retrain lint clean
+.PHONY: setup run test test-slow bench demo-retrain docs lint clean
 .DEFAULT_GOAL := run
 
 setup: .venv/installed  ## packages at their pinned versions, and the built-in models
@@ -31,6 +31,9 @@ bench: setup  ## speed as ratios to the floor: reports/bench.json
 
 demo-retrain: setup  ## a year of the built-in log, month by month, through the schedule: reports/demo-retrain
 	$(BIN)/python -m benchmarks.demo_retrain
+
+docs: setup  ## the documentation as pages: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: setup  ## style, format, types
 	$(BIN)/ruff check .
