@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.summary import champion_line, commands_to_try, print_summary
+from flows.summary import champion_line, commands_to_try, headline, print_summary
 
 
 def test_table_ends_with_the_ilm_and_shows_the_filtered_ranking(
@@ -11,6 +11,22 @@ def test_table_ends_with_the_ilm_and_shows_the_filtered_ranking(
     print_summary(finished, "1", "1")
     rows = [line.split("│")[1].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     assert rows == ["popularity", "als", "ilm"]
+
+
+@pytest.mark.parametrize(
+    ("users", "cases", "words"),
+    [
+        (671, 671, "Next item, 671 users, 9 items, items seen before left out"),
+        (6040, 1250, "Next item, 1,250 of 6,040 users, 9 items, items seen before left out"),
+        (
+            603,
+            20,
+            "Next item, 20 of 603 users, 9 items, items seen before left out; 20 are too few to tell systems apart",
+        ),
+    ],
+)
+def test_the_headline_says_how_many_users_the_table_rests_on(users: int, cases: int, words: str) -> None:
+    assert headline({"users": users, "cases": cases, "items": 9}) == words
 
 
 @pytest.mark.parametrize(
