@@ -103,7 +103,7 @@ def evaluate(step: Step) -> None:
     tasks = {"sequential": {"filtered": values, "unfiltered": values}}
     systems = {name: tasks for name in ("popularity", "als", "ilm")}
     write_text(paths.SCORES, "scores")
-    data = {"users": 1, "items": 2, "interactions": 3, "split": "leave_one_out"}
+    data = {"users": 1, "items": 2, "interactions": 3, "cases": 1, "split": "leave_one_out"}
     write_json(paths.METRICS, {"data": data, "systems": systems})
 
 
