@@ -1,4 +1,4 @@
-"""The part of the command line that asks a model: recommend, chat, explain."""
+"""The part of the command line that asks a model: recommend, chat, explain, serve."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -85,6 +85,33 @@ def explain(
     from flows.explanation_table import lines
 
     print("\n".join(lines(explained)))
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; others than loopback need ILM_API_KEY.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8000,
+    batch: Annotated[int, typer.Option(help="Most prompts per pass of the model.", min=1)] = 32,
+    queue: Annotated[int, typer.Option(help="Most requests that wait; more get 429.", min=1)] = 64,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="For an answer, waiting included.", min=0.1)] = 30,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Host name that requests may be addressed to; repeatable.")
+    ] = None,
+    follow: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Between two looks for a new champion.", min=0.1)
+    ] = 5,
+) -> None:
+    """Answer over HTTP with the champion, and exchange it for a new one as soon as there is one (docs/serve.md).
+
+    Examples: ilm serve; ILM_API_KEY=$(openssl rand -hex 32) ilm serve --host 0.0.0.0 --port 80
+    """
+    from flows.serve import serve as run
+    from ilm.serve.api.limits import Limits
+
+    limits = Limits(max_prompts=batch, max_waiting=queue, seconds=timeout, hosts=tuple(allow_host or ()))
+    run(Path.cwd(), host, port, limits, follow)
 
 
 def _load(name: str) -> "ItemLanguageModel":

@@ -22,4 +22,17 @@ class TrainingDiverged(IlmError):
 
 
 class LookupFailed(IlmError):
-    """A user, an item or a title that was asked for does not exist."""
+    """What a model is asked cannot be answered."""
+
+
+class UnknownName(LookupFailed):
+    """A user, an item or a title that was asked for does not exist.
+
+    Args:
+        message: what everybody may read.
+        hint: what helps the person who runs the project, such as other users' ids; not for strangers.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(f"{message} {hint}".rstrip())
+        self.message = message

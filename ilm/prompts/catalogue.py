@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ilm.errors import LookupFailed
+from ilm.errors import UnknownName
 
 _YEAR = re.compile(r"\s*\(\d{4}\)$")
 _ARTICLE = re.compile(r"^(.+), (The|An|A)$")
@@ -44,12 +44,12 @@ class Catalogue:
         """The item of a title (any case) or, failing that, of an item id.
 
         Raises:
-            LookupFailed: no item or several have it.
+            UnknownName: no item or several have it.
         """
         matches = self._by_title.get(wanted.strip().casefold(), [])
         if len(matches) > 1:
             ids = ", ".join(self.item_ids[index] for index in matches)
-            raise LookupFailed(f"'{wanted}' is the title of {len(matches)} items. Name one of their ids: {ids}.")
+            raise UnknownName(f"'{wanted}' is the title of {len(matches)} items. Name one of their ids: {ids}.")
         if matches:
             return matches[0]
         if wanted in self._by_id:
@@ -62,7 +62,7 @@ class Catalogue:
             if near
             else ""
         )
-        raise LookupFailed(f"no item has the title or id '{wanted}'. {hint or 'Titles include the year: Heat (1995).'}")
+        raise UnknownName(f"no item has the title or id '{wanted}'. {hint or 'Titles include the year: Heat (1995).'}")
 
     def mentions(self, text: str) -> list[Mention]:
         """The items that a text names, from left to right, the longest title first where several begin.

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ilm.errors import LookupFailed
+from ilm.errors import LookupFailed, UnknownName
 from ilm.prompts.attributes import attributes
 from ilm.prompts.catalogue import Catalogue
 from ilm.prompts.constraints import Constraints, parse_constraints
@@ -158,9 +158,9 @@ class Questions:
             return np.array(self.indexes(history or []), dtype=np.int32)
         if user not in self._histories:
             known = difflib.get_close_matches(user, self._histories, n=3, cutoff=0.0) or sorted(self._histories)[:3]
-            raise LookupFailed(
-                f"user '{user}' is not among the {len(self._histories):,} users of this model "
-                f"(near: {', '.join(known)}). Use one of them, or name titles with --history."
+            raise UnknownName(
+                f"user '{user}' is not among the {len(self._histories):,} users of this model. Name titles instead.",
+                f"Near: {', '.join(known)}.",
             )
         return self._histories[user]
 

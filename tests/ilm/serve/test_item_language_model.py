@@ -55,7 +55,7 @@ def test_history_is_taken_by_title_or_id_in_the_given_order(model, by_index):
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        ({"user": "alicia"}, r"'alicia'.*near: alice"),
+        ({"user": "alicia"}, r"'alicia'.*Near: alice"),
         ({"history": ["Heat (1996)"]}, "Did you mean"),
         ({"user": "bob", "k": 0}, "at least 1"),
         ({}, "either a user id or a history"),
