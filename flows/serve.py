@@ -38,6 +38,7 @@ def serve(project: Path, host: str, port: int, limits: Limits, follow_seconds: f
 
     logging.basicConfig(format="%(asctime)s  %(message)s", level=logging.WARNING)
     logging.getLogger("ilm").setLevel(logging.INFO)
+    listening = _listening(host, port)
     follower = ChampionFollower(project, follow_seconds)
     follower.look()
     application = make_application(follower.served, limits, key)
@@ -45,7 +46,6 @@ def serve(project: Path, host: str, port: int, limits: Limits, follow_seconds: f
         application, host=host, port=port, log_level="info", access_log=False, server_header=False,
         timeout_graceful_shutdown=int(limits.seconds) + 1,
     )  # fmt: skip
-    listening = _listening(host, port)
     follower.follow()
     address = f"[{host}]" if ":" in host else host
     print(f"serve  http://{address}:{listening.getsockname()[1]}  (/docs: what it answers; Ctrl-C ends it)", flush=True)
@@ -67,8 +67,11 @@ def required_key(host: str) -> str | None:
             f"--host {host} lets other machines in, so requests need a key: set {KEY} in the environment, or leave "
             "--host out to listen on 127.0.0.1 only."
         )
-    if key is not None and len(key) < MIN_KEY:
-        raise ConfigError(f"{KEY} has {len(key)} characters; a key needs {MIN_KEY}. `openssl rand -hex 32` makes one.")
+    if key is not None and (len(key) < MIN_KEY or not key.isascii() or not key.isprintable()):
+        raise ConfigError(
+            f"{KEY} has {len(key)} characters; a key needs at least {MIN_KEY}, all of them printable ASCII. "
+            "`openssl rand -hex 32` makes one."
+        )
     return key
 
 

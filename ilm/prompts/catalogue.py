@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ilm.errors import UnknownName
+from ilm.errors import LookupFailed, UnknownName
 
 _YEAR = re.compile(r"\s*\(\d{4}\)$")
 _ARTICLE = re.compile(r"^(.+), (The|An|A)$")
@@ -44,12 +44,13 @@ class Catalogue:
         """The item of a title (any case) or, failing that, of an item id.
 
         Raises:
-            UnknownName: no item or several have it.
+            UnknownName: no item has it.
+            LookupFailed: several have it.
         """
         matches = self._by_title.get(wanted.strip().casefold(), [])
         if len(matches) > 1:
             ids = ", ".join(self.item_ids[index] for index in matches)
-            raise UnknownName(f"'{wanted}' is the title of {len(matches)} items. Name one of their ids: {ids}.")
+            raise LookupFailed(f"'{wanted}' is the title of {len(matches)} items. Name one of their ids: {ids}.")
         if matches:
             return matches[0]
         if wanted in self._by_id:

@@ -26,7 +26,15 @@ from ilm.serve.questions import Questions
 router = APIRouter(prefix="/v1", tags=["OpenAI's protocol"], responses=RESPONSES)
 
 
-@router.post("/chat/completions", response_model=None)
+_FORMS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "An object chat.completion; with `stream`, events of chat.completion.chunk, then [DONE].",
+        "content": {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {}},
+    }
+}
+
+
+@router.post("/chat/completions", response_model=None, responses=_FORMS)
 async def chat_completions(wanted: ChatRequest, request: Request) -> JSONResponse | StreamingResponse:
     """Answer the last message with items of the catalogue, at once or as a stream of server-sent events."""
     messages = as_turns(wanted.messages)

@@ -1,0 +1,235 @@
+"""`ilm serve` with a real registry: follows its champion, keeps what works, and is a good process."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from flows.registry_store import CHAMPION, Registry
+from flows.serve import guarded, is_loopback, required_key
+from flows.served_models import ChampionFollower
+from ilm.errors import ArtifactError, ConfigError
+from ilm.serve.api.application import make_application
+from ilm.serve.api.limits import Limits
+from ilm.serve.api.served import NotServed
+from tests.conftest import put_store
+from tests.fake_project import ROOT, wait_until
+from tests.http_server import listening
+from tests.ilm.serve.conftest import make_model
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two models that answer differently."""
+    made = [make_model(tmp_path_factory.mktemp(kind), kind) for kind in ("qformer", "mlp")]
+    return [bundle.rename(bundle.parent / "artifacts-of-a-version") for bundle in made]
+
+
+@pytest.fixture
+def registry(bundles: list[Path], tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """A registry on SQLite with these two as versions 1 and 2; version 3 has no files."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "params.yaml").write_text("")
+    put_store(empty_store, home)
+    made = Registry.open(home)
+    made.client.create_registered_model(made.name)
+    for number, bundle in enumerate([*bundles, tmp_path / "gone"], start=1):
+        version = tmp_path / f"version{number}"
+        (version / "artifacts").mkdir(parents=True)
+        (version / "artifacts" / "bundle").symlink_to(bundle)
+        run = made.client.create_run("1").info.run_id
+        made.client.create_model_version(made.name, f"file://{version}", run)
+    made.set_alias(CHAMPION, "1")
+    return made
+
+
+@pytest.fixture
+def home(registry: Registry, tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def test_a_new_champion_is_served_as_soon_as_it_is_one(home, registry):
+    follower = ChampionFollower(home, 0.05)
+    follower.look()
+    first = follower.served.champion
+    assert first.version == "1"
+    follower.look()
+    assert follower.served.champion is first, "what is served already is not loaded again"
+    follower.follow()
+    try:
+        registry.set_alias(CHAMPION, "2")
+        wait_until(lambda: follower.served.champion.version == "2", 30)
+    finally:
+        follower.end()
+
+
+def test_what_does_not_load_is_not_served_and_that_is_told(home, registry):
+    follower = ChampionFollower(home, 0.05)
+    follower.look()
+    follower.follow()
+    try:
+        registry.set_alias(CHAMPION, "3")
+        wait_until(lambda: follower.served.problem is not None, 30)
+        assert follower.served.champion.version == "1"
+        registry.set_alias(CHAMPION, "1")
+        wait_until(lambda: follower.served.problem is None, 30)
+    finally:
+        follower.end()
+
+
+def test_a_registry_that_is_down_ends_nothing(home, registry):
+    follower = ChampionFollower(home, 0.05)
+    follower.look()
+    (home / "params.yaml").rename(home / "elsewhere.yaml")
+    follower.follow()
+    try:
+        wait_until(lambda: follower.served.problem is not None, 30)
+        assert follower.served.champion.version == "1"
+        (home / "elsewhere.yaml").rename(home / "params.yaml")
+        wait_until(lambda: follower.served.problem is None, 30)
+    finally:
+        follower.end()
+
+
+def test_without_a_champion_there_is_nothing_to_serve(home, registry):
+    registry.set_alias(CHAMPION, None)
+    with pytest.raises(ArtifactError, match="no champion yet"):
+        ChampionFollower(home, 1).look()
+
+
+def test_the_challenger_is_the_registrys(home, registry):
+    follower = ChampionFollower(home, 1)
+    follower.look()
+    with pytest.raises(NotServed, match="no challenger now"):
+        follower.served.get("challenger")
+    registry.set_alias("challenger", "2")
+    follower.look()
+    assert follower.served.get("challenger").version == "2"
+
+
+def test_no_request_is_lost_while_a_champion_takes_over(home, registry):
+    follower = ChampionFollower(home, 0.05)
+    follower.look()
+    with listening(make_application(follower.served, Limits())) as url:
+        follower.follow()
+        answers: list[tuple[int, str]] = []
+        ended = threading.Event()
+
+        def ask() -> None:
+            with httpx.Client(base_url=url) as client:
+                while not ended.is_set():
+                    answer = client.post("/recommend", json={"user": "alice"})
+                    answers.append((answer.status_code, answer.json()["version"]))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            for champion in ("2", "1", "2"):
+                registry.set_alias(CHAMPION, champion)
+                wait_until(lambda champion=champion: bool(answers) and answers[-1][1] == champion, 30)
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
+            follower.end()
+    assert {status for status, _ in answers} == {200}
+    assert {version for _, version in answers} == {"1", "2"}
+
+
+@contextmanager
+def serving(home: Path, *words: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command `ilm serve` at work, and its address."""
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
+    command = [sys.executable, "-P", "-m", "flows.cli", "serve", "--port", "0", *words]
+    process = subprocess.Popen(command, cwd=home, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        line = next(line for line in process.stdout if line.startswith("serve  "))
+        address = line.split()[1]
+        wait_until(lambda: _lives(address), 30)
+        yield process, address
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def _lives(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/health").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_the_command_serves_survives_kill_9_and_ends_on_sigterm(home):
+    with serving(home) as (process, address):
+        assert address.startswith("http://127.0.0.1:")
+        first = httpx.post(f"{address}/recommend", json={"user": "alice"}).json()
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    with serving(home) as (process, address):
+        assert httpx.post(f"{address}/recommend", json={"user": "alice"}).json() == first
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(30) in (0, -signal.SIGTERM)
+
+
+def run(home: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    command = [sys.executable, "-P", "-m", "flows.cli", "serve", *words]
+    return subprocess.run(command, cwd=home, env=env, capture_output=True, text=True, timeout=60)
+
+
+def test_a_door_to_other_machines_needs_a_key(home):
+    done = run(home, "--host", "0.0.0.0")
+    assert done.returncode == 2
+    assert "set ILM_API_KEY" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_one_message(home):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = run(home, "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 2
+    assert "cannot listen at 127.0.0.1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("127.1.2.3", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False),
+     ("10.0.0.1", False), ("example.org", False), ("localhost.example.org", False)],
+)  # fmt: skip
+def test_only_loopback_is_loopback(host, loopback, monkeypatch):
+    monkeypatch.delenv("ILM_API_KEY", raising=False)
+    assert is_loopback(host) == loopback
+    if loopback:
+        assert required_key(host) is None
+    else:
+        with pytest.raises(ConfigError, match="ILM_API_KEY"):
+            required_key(host)
+
+
+@pytest.mark.parametrize("key", ["short", "0123456789abcde", "0123456789abcdef\u00e9", "0123456789abcdef\n"])
+def test_a_key_that_is_none_is_refused(key, monkeypatch):
+    monkeypatch.setenv("ILM_API_KEY", key)
+    with pytest.raises(ConfigError, match="at least 16") as refused:
+        required_key("0.0.0.0")
+    assert key not in str(refused.value)
+
+
+def test_host_names_are_checked_on_loopback_and_where_they_are_given():
+    assert set(guarded(Limits(), "127.0.0.1").hosts) == {"localhost", "127.0.0.1", "::1"}
+    assert guarded(Limits(), "0.0.0.0").hosts == ()
+    assert "films.example.org" in guarded(Limits(hosts=("films.example.org",)), "0.0.0.0").hosts
