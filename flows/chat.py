@@ -80,7 +80,7 @@ def _said(reply: Reply) -> Iterator[str]:
 def _history(session: Session) -> list[str]:
     if not session.history:
         return ["  nothing yet. /like TITLE adds to it, and titles that you mention count."]
-    titles = [session.model.item(item)["title"] for item in session.history[-LAST:]]
+    titles = [session.title(item) for item in session.history[-LAST:]]
     more = len(session.history) - len(titles)
     return [*([f"  … and {more:,} before"] if more else []), *(f"  {title}" for title in titles)]
 

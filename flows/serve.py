@@ -35,6 +35,7 @@ def serve(project: Path, host: str, port: int, limits: Limits, follow_seconds: f
 
     from flows.served_models import ChampionFollower
     from ilm.serve.api.application import make_application
+    from ilm.serve.page.page import add_page
 
     logging.basicConfig(format="%(asctime)s  %(message)s", level=logging.WARNING)
     logging.getLogger("ilm").setLevel(logging.INFO)
@@ -42,13 +43,17 @@ def serve(project: Path, host: str, port: int, limits: Limits, follow_seconds: f
     follower = ChampionFollower(project, follow_seconds)
     follower.look()
     application = make_application(follower.served, limits, key)
+    add_page(application)
     config = uvicorn.Config(
         application, host=host, port=port, log_level="info", access_log=False, server_header=False,
         timeout_graceful_shutdown=int(limits.seconds) + 1,
     )  # fmt: skip
     follower.follow()
     address = f"[{host}]" if ":" in host else host
-    print(f"serve  http://{address}:{listening.getsockname()[1]}  (/docs: what it answers; Ctrl-C ends it)", flush=True)
+    print(
+        f"serve  http://{address}:{listening.getsockname()[1]}  (a page; /docs: what programs may ask; Ctrl-C ends it)",
+        flush=True,
+    )
     try:
         uvicorn.Server(config).run(sockets=[listening])
     finally:

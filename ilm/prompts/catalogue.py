@@ -65,6 +65,13 @@ class Catalogue:
         )
         raise UnknownName(f"no item has the title or id '{wanted}'. {hint or 'Titles include the year: Heat (1995).'}")
 
+    def search(self, words: str, count: int) -> list[int]:
+        """Active items whose title contains the words, in any case; those that begin with them and short ones first."""
+        folded = words.strip().casefold()
+        found = [title for title in self._by_title if folded in title] if folded else []
+        found.sort(key=lambda title: (not title.startswith(folded), len(title), title))
+        return [item for title in found[:count] for item in self._by_title[title]][:count]
+
     def mentions(self, text: str) -> list[Mention]:
         """The items that a text names, from left to right, the longest title first where several begin.
 

@@ -49,6 +49,7 @@ class Questions:
         self._item_factors = item_factors
         self._known = attributes(catalogue)
         self._catalogue = Catalogue(catalogue["item_id"].to_pylist(), self._known.titles, self._known.active)
+        self._item_ids = frozenset(self._catalogue.item_ids)
 
     def recommendation(
         self,
@@ -105,6 +106,15 @@ class Questions:
         index = self._catalogue.find(wanted)
         (row,) = self._table.slice(index, 1).to_pylist()
         return {name: value for name, value in row.items() if name != "item_index"} | {"cold": index in self.cold}
+
+    def search(self, words: str, count: int = 8) -> list[tuple[str, str]]:
+        """Id and title of items whose title contains the words."""
+        found = self._catalogue.search(words, count)
+        return [(self._catalogue.item_ids[item], self._catalogue.titles[item]) for item in found]
+
+    def knows(self, item_id: str) -> bool:
+        """Whether there is an item of that id."""
+        return item_id in self._item_ids
 
     def history(self, user: str) -> list[str]:
         """As `ItemLanguageModel.history`."""

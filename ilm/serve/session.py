@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ilm.errors import LookupFailed
 from ilm.serve.explanation import Explanation
 from ilm.serve.item_language_model import ItemLanguageModel
-from ilm.serve.question import Recommendation, Reply
+from ilm.serve.question import Question, Recommendation, Reply
 
 
 class Session:
@@ -32,17 +32,29 @@ class Session:
 
     def say(self, words: str) -> Reply:
         """Answer the next message."""
-        messages = [*self.messages, {"role": "user", "content": words}]
-        reply = self.model.chat(messages, history=self.history, k=self.k)
-        self.messages = [*messages, {"role": "assistant", "content": reply.text}]
-        self.shown = reply.items
+        (reply,) = self.model.answer([self.question(words)])
+        self.take(words, reply)
         return reply
+
+    def question(self, words: str) -> Question[Reply]:
+        """The next message, for somebody else to have it answered and to `take` the reply."""
+        messages = [*self.messages, {"role": "user", "content": words}]
+        return self.model.questions.conversation(messages, history=self.history, k=self.k)
+
+    def take(self, words: str, reply: Reply) -> None:
+        """Remember a message and what was answered."""
+        said = {"role": "user", "content": words}, {"role": "assistant", "content": reply.text}
+        self.messages, self.shown = [*self.messages, *said], reply.items
 
     def like(self, item: str) -> str:
         """Put an item behind the history, by title, id, or number in the last answer; gives its title."""
         found = self._item(item)
         self.history.append(found)
-        return str(self.model.item(found)["title"])
+        return self.title(found)
+
+    def title(self, item: str) -> str:
+        """The title of an item id."""
+        return str(self.model.item(item)["title"])
 
     def because(self, item: str) -> Explanation:
         """Why an item, named as for `like`, would be recommended to this history.
@@ -50,9 +62,14 @@ class Session:
         Raises:
             LookupFailed: there is no such item, or no history to explain it by.
         """
+        (explained,) = self.model.answer([self.explanation(item)])
+        return explained
+
+    def explanation(self, item: str) -> Question[Explanation]:
+        """As `because`, for somebody else to have it answered."""
         if not self.history:
             raise LookupFailed("there is no history yet to explain anything by. Name something you like first.")
-        return self.model.explain(self._item(item), history=self.history)
+        return self.model.questions.explanation(self._item(item), history=self.history)
 
     def reset(self) -> None:
         """Forget what was said; the history stays."""

@@ -44,6 +44,11 @@ def problem(code: int, type_: str, message: str, headers: dict[str, str] | None 
     return JSONResponse({"error": {"message": message, "type": type_, "code": code}}, code, headers)
 
 
+def public_message(error: Exception) -> str:
+    """What a stranger may read of a mistake."""
+    return error.message if isinstance(error, UnknownName) else str(error)
+
+
 def install(application: FastAPI) -> None:
     """Give every failure this form; a defect is logged with its traceback and told without."""
     for kind in (*_STATUS, Exception, HTTPException, RequestValidationError):
@@ -57,8 +62,7 @@ async def _handled(request: Request, error: Exception) -> JSONResponse:
         return problem(error.status_code, "invalid_request_error", str(error.detail), dict(error.headers or {}))
     for kind, (code, type_) in _STATUS.items():
         if isinstance(error, kind):
-            said = error.message if isinstance(error, UnknownName) else str(error)
-            return problem(code, type_, said, {"Retry-After": "1"} if code == 429 else None)
+            return problem(code, type_, public_message(error), {"Retry-After": "1"} if code == 429 else None)
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return problem(500, "server_error", "This is a defect of the server; its log tells more.")
 
