@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.timing import Result
 from ilm.files import write_json
 
-BENCHMARKS = ("stage2_step", "rank_head", "trie_beams", "stage1_step", "full_ranking", "ingest")
+BENCHMARKS = ("stage2_step", "rank_head", "trie_beams", "stage1_step", "full_ranking", "ingest", "serve")
 REPORT = Path("reports/bench.json")
 
 

@@ -89,6 +89,7 @@ def explain(
 
 @app.command()
 def serve(
+    model: Model = "champion",
     host: Annotated[
         str, typer.Option(help="Address to listen at; others than loopback need ILM_API_KEY.")
     ] = "127.0.0.1",
@@ -103,7 +104,7 @@ def serve(
         float, typer.Option(metavar="SECONDS", help="Between two looks for a new champion.", min=0.1)
     ] = 5,
 ) -> None:
-    """Answer over HTTP with the champion, and exchange it for a new one as soon as there is one (docs/serve.md).
+    """Answer over HTTP and on a page. The champion is exchanged for a new one as soon as there is one (docs/serve.md).
 
     Examples: ilm serve; ILM_API_KEY=$(openssl rand -hex 32) ilm serve --host 0.0.0.0 --port 80
     """
@@ -111,7 +112,7 @@ def serve(
     from ilm.serve.api.limits import Limits
 
     limits = Limits(max_prompts=batch, max_waiting=queue, seconds=timeout, hosts=tuple(allow_host or ()))
-    run(Path.cwd(), host, port, limits, follow)
+    run(Path.cwd(), model, host, port, limits, follow)
 
 
 def _load(name: str) -> "ItemLanguageModel":

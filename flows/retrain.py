@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -31,7 +31,7 @@ RUNS = STATE / "runs"
 """A folder per run: run.json, and the gate's record."""
 DATA_STEPS = ("ingest", "validate")
 """After these it is known how much is new."""
-TOO_LITTLE = "too_little"
+TOO_LITTLE, FAILED = "too_little", "failed"
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Retrained:
 
     run: str
     outcome: str
-    """TOO_LITTLE fresh data; or the gate's decision: promote, refuse, underpowered, error."""
+    """TOO_LITTLE fresh data; FAILED; or the gate's decision: promote, refuse, underpowered, error."""
     reasons: tuple[str, ...]
-    new_interactions: int
-    new_quarantined: int
+    new_interactions: int | None = None
+    new_quarantined: int | None = None
     """Rows set aside by the rules, beyond those of the last run; as above, fewer if a file was taken away."""
     drift: dict[str, Any] | None = None
     """What step `cf` found (`ilm.cf.drift.Drift`)."""
@@ -102,15 +102,25 @@ def _run(home: Path, lease: Lease, run_step: Callable[[str, Path], object]) -> R
         print(f"retrain  the last commit is run, without what has changed since in {', '.join(changed)}", flush=True)
     try:
         done = _chain(worktree.make(home, run), lease, run_step)
+    except (IlmError, OSError) as error:
+        with suppress(OSError):  # the disk may be full: what failed counts more
+            _record(home, Retrained(run, FAILED, (str(error),)), started)
+        raise
     finally:
         try:
             worktree.remove(home, run)
         except (OSError, IlmError) as error:
             print(f"warning: retrain: {error} The next run cleans up.", flush=True)
-    write_json(home / RUNS / run / "run.json", asdict(done) | {"started": started, "seconds": time.time() - started})
+    _record(home, done, started)
     for reason in (f"{run}: {done.outcome}", *done.reasons):
         print(f"retrain  {reason}", flush=True)
     return done
+
+
+def _record(home: Path, done: Retrained, started: float) -> None:
+    write_json(
+        home / RUNS / done.run / "run.json", asdict(done) | {"started": started, "seconds": time.time() - started}
+    )
 
 
 def _chain(tree: Worktree, lease: Lease, run_step: Callable[[str, Path], object]) -> Retrained:

@@ -16,11 +16,12 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MIN_KEY = 16
 
 
-def serve(project: Path, host: str, port: int, limits: Limits, follow_seconds: float) -> None:
+def serve(project: Path, model: str, host: str, port: int, limits: Limits, follow_seconds: float) -> None:
     """Serve until SIGINT or SIGTERM; requests that are under way then are answered.
 
     Args:
         project: root folder.
+        model: "champion" follows the registry; another alias, a version's number or a folder is served as it is now.
         host, port: to listen at.
         limits: of load; `hosts` counts beside the names of loopback.
         follow_seconds: between two looks at the registry.
@@ -33,22 +34,28 @@ def serve(project: Path, host: str, port: int, limits: Limits, follow_seconds: f
     limits = guarded(limits, host)
     import uvicorn
 
-    from flows.served_models import ChampionFollower
+    from flows.registry import named_bundle
+    from flows.served_models import ChampionFollower, tried
     from ilm.serve.api.application import make_application
+    from ilm.serve.api.served import CHAMPION, ServedModel
     from ilm.serve.page.page import add_page
 
     logging.basicConfig(format="%(asctime)s  %(message)s", level=logging.WARNING)
     logging.getLogger("ilm").setLevel(logging.INFO)
     listening = _listening(host, port)
     follower = ChampionFollower(project, follow_seconds)
-    follower.look()
+    if model == CHAMPION:
+        follower.look()
+    else:
+        follower.served.exchange(ServedModel(tried(named_bundle(project, model)), model))
     application = make_application(follower.served, limits, key)
     add_page(application)
     config = uvicorn.Config(
         application, host=host, port=port, log_level="info", access_log=False, server_header=False,
         timeout_graceful_shutdown=int(limits.seconds) + 1,
     )  # fmt: skip
-    follower.follow()
+    if model == CHAMPION:
+        follower.follow()
     address = f"[{host}]" if ":" in host else host
     print(
         f"serve  http://{address}:{listening.getsockname()[1]}  (a page; /docs: what programs may ask; Ctrl-C ends it)",

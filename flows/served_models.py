@@ -75,13 +75,22 @@ class ChampionFollower:
 
 
 def load(registry: Registry, version: str) -> ServedModel:
-    """Load a version and try it: it must recommend something to somebody of whom nothing is known.
+    """Load a version and try it.
 
     Raises:
         ArtifactError: its files are damaged or gone, or it does not work.
     """
-    model = ItemLanguageModel.from_pretrained(bundle_of(registry, version))
+    return ServedModel(tried(bundle_of(registry, version)), version)
+
+
+def tried(folder: Path) -> ItemLanguageModel:
+    """The model of a folder, which must recommend something to somebody of whom nothing is known.
+
+    Raises:
+        ArtifactError: it does not load, or does not.
+    """
+    model = ItemLanguageModel.from_pretrained(folder)
     reply = model.chat([{"role": "user", "content": "Hello"}], k=1)
     if not reply.items or not math.isfinite(reply.items[0].score):
-        raise ArtifactError(f"version {version}: recommends nothing, or scores that are no numbers. Take another one.")
-    return ServedModel(model, version)
+        raise ArtifactError(f"{folder}: recommends nothing, or scores that are no numbers. Take another version.")
+    return model

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import full_ranking, ingest, rank_head, stage1_step, stage2_step, trie_beams
+from benchmarks import full_ranking, ingest, rank_head, serve, stage1_step, stage2_step, trie_beams
 from benchmarks.timing import interleaved
 from benchmarks.untrained import untrained
 from ilm.params import FinetuneParams
@@ -45,6 +45,12 @@ def test_the_benchmark_of_ingest_reports_the_same(form, event_ids):
     result = ingest.run(rows=300, forms=(form,), event_ids=event_ids)
     require_entry(ingest, result)
     assert result["detail"][form]["peak_mb"] > 0
+
+
+def test_the_benchmark_of_the_server_reports_the_same(llm):
+    result = serve.run(llm=llm, items=60, users=3, history=4, clients=(1, 2), requests=2)
+    require_entry(serve, result)
+    assert result["detail"]["requests_per_second"].keys() == {"1", "2"}
 
 
 def require_entry(module, result):

@@ -178,12 +178,17 @@ def test_gate_that_breaks_promotes_nobody_and_the_next_run_asks_again(
     assert git(home, "rev-parse", "refs/ilm/latest") == again.commit
 
 
-def test_step_that_fails_ends_it_with_nothing_left(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step_that_fails_ends_it_with_a_record_and_nothing_else_left(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (home / "data/raw/log.txt").unlink()
     with pytest.raises(IlmError, match="step 'ingest' failed"):
         run_retrain(home, monkeypatch, "promote")
     assert list((home / ".ilm/worktrees").iterdir()) == []
     assert not (home / FILE).exists()
+    record = json.loads(max((home / ".ilm/runs").glob("*/run.json")).read_text())
+    assert (record["outcome"], record["version"], record["new_interactions"]) == ("failed", None, None)
+    assert "step 'ingest' failed" in record["reasons"][0]
 
 
 @pytest.mark.parametrize("step", ["ingest", "cf", "evaluate"])
