@@ -25,14 +25,24 @@ def recommend(
     history: History = None,
     k: Annotated[int, typer.Option("-k", help="How many items.", min=1)] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    all_users: Annotated[bool, typer.Option("--all-users", help="For every user of the log, into --out.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Parquet files; go on in it if cut short.")] = None,
     model: Model = "champion",
 ) -> None:
-    """Recommend unseen items, for a user or for a history.
+    """Recommend unseen items, for a user, for a history, or for all users (docs/batch.md).
 
-    Examples: ilm recommend --user 42 -k 10; ilm recommend --history "Heat (1995)" "Ronin (1998)"
+    Examples: ilm recommend --user 42 -k 10; ilm recommend --history "Heat (1995)" "Ronin (1998)";
+    ilm recommend --all-users -k 50 --out recs.parquet
     """
-    if (user is None) == (not history):
-        raise typer.BadParameter("give either --user or --history.")
+    if (user is not None) + bool(history) + all_users != 1:
+        raise typer.BadParameter("give one of --user, --history and --all-users.")
+    if all_users != (out is not None):
+        raise typer.BadParameter("--all-users and --out belong together.")
+    if out is not None:
+        from flows.batch import recommend_all_users
+
+        recommend_all_users(Path.cwd(), model, out, k)
+        return
     found = _load(model).rank(user=user, history=history, k=k)
     rows = [{"rank": i, "item_id": r.item_id, "title": r.title, "score": r.score} for i, r in enumerate(found, start=1)]
     if as_json:

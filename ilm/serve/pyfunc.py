@@ -1,6 +1,7 @@
 """The MLflow face of a bundle (models from code): the one file of `ilm` that knows MLflow.
 
-MLflow copies this file into the model and runs it at load. One row in = one request; k rows out per request.
+MLflow copies this file into the model and runs it at load. One row in = one request; k rows out per request. All rows
+of a frame are answered together.
 """
 
 from typing import Any
@@ -30,11 +31,16 @@ class IlmModel(PythonModel):
         Raises:
             LookupFailed: a row has neither or both, or names somebody or something unknown.
         """
-        answers = []
-        for row, request in enumerate(model_input.to_dict(orient="records")):
+        ask = self.model.questions.recommendation
+        questions = []
+        for request in model_input.to_dict(orient="records"):
             user_id, history, k = (_given(request.get(name)) for name in ("user_id", "history", "k"))
-            found = self.model.rank(user=user_id, history=history, k=10 if k is None else int(k))
-            answers += [(row, rank, item.item_id, item.title, item.score) for rank, item in enumerate(found, start=1)]
+            questions.append(ask(user=user_id, history=history, k=10 if k is None else int(k)))
+        answers = [
+            (row, rank, item.item_id, item.title, item.score)
+            for row, reply in enumerate(self.model.answer(questions))
+            for rank, item in enumerate(reply.items, start=1)
+        ]
         return pd.DataFrame(answers, columns=["row", "rank", "item_id", "title", "score"])
 
 

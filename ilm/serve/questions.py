@@ -116,6 +116,10 @@ class Questions:
         """Whether there is an item of that id."""
         return item_id in self._item_ids
 
+    def users(self) -> list[str]:
+        """Ids of the users of the log."""
+        return list(self._histories)
+
     def history(self, user: str) -> list[str]:
         """As `ItemLanguageModel.history`."""
         return [self._catalogue.item_ids[item] for item in self._seen(user, None).tolist()]

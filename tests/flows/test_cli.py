@@ -38,7 +38,8 @@ def test_both_ways_to_write_a_history_reach_the_recommender(
     form: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from flows import registry
-    from ilm.serve.item_language_model import ItemLanguageModel, Recommendation
+    from ilm.serve.item_language_model import ItemLanguageModel
+    from ilm.serve.question import Recommendation
 
     class StandIn:
         def rank(self, *, user: str | None, history: list[str] | None, k: int) -> list[Recommendation]:

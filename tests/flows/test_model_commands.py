@@ -79,3 +79,17 @@ def test_a_mistake_on_the_command_line_is_one_message(folder, words, message, mo
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_all_users_are_recommended_to_and_a_second_call_does_no_work(folder, monkeypatch, capsys, tmp_path):
+    words = ["recommend", "--all-users", "-k", "2", "--out", str(tmp_path / "recs.parquet"), "--model", folder]
+    assert ilm(monkeypatch, capsys, *words)[-1].startswith("recommend  3 users, ")
+    assert ilm(monkeypatch, capsys, *words)[-1].startswith("recommend  3 users, 3 of them kept, 0.0 per second")
+
+
+@pytest.mark.parametrize("words", [["--all-users"], ["--user", "alice", "--out", "x"], ["--all-users", "--user", "u"]])
+def test_options_that_do_not_belong_together_are_told(words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["ilm", "recommend", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2

@@ -17,7 +17,7 @@ from flows.registry_store import Registry
 from ilm.errors import ArtifactError, LookupFailed
 from ilm.files import digest
 from ilm.serve import item_language_model
-from ilm.serve.item_language_model import Recommendation
+from ilm.serve.question import Recommendation, Reply
 from tasks import paths
 from tests.fake_project import git
 
@@ -34,11 +34,21 @@ class StandIn:
     def from_pretrained(cls, path: str | Path) -> "StandIn":
         return cls(int((Path(path) / "cf.safetensors").read_text()))
 
-    def rank(self, *, user: str | None = None, history: list[str] | None = None, k: int = 10) -> list[Recommendation]:
+    @property
+    def questions(self) -> "StandIn":
+        return self
+
+    def recommendation(self, *, user: str | None = None, history: list[str] | None = None, k: int = 10) -> Reply:
         if user not in (None, "u") or not {*(history or [])} <= {"a", "b"}:
             raise LookupFailed("unknown.")
         asked = f"{user} {history}"
-        return [Recommendation(f"{rank}", asked, self.score) for rank in range(min(k, self.count))]
+        return Reply("", [Recommendation(f"{rank}", asked, self.score) for rank in range(min(k, self.count))])
+
+    def answer(self, questions: list[Reply]) -> list[Reply]:
+        return questions
+
+    def rank(self, **asked: Any) -> list[Recommendation]:
+        return self.recommendation(**asked).items
 
 
 @pytest.fixture(autouse=True)
