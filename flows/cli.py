@@ -58,16 +58,16 @@ def doctor() -> None:
 
 
 @app.command()
-def export(
+def export_features(
     folder: Annotated[Path, typer.Argument(help="Folder to make, such as features.")],
 ) -> None:
     """Copy features and settings to a folder, to train on a machine without the pipeline (python -m ilm.train).
 
-    Example: ilm export features
+    Example: ilm export-features features
     """
-    from tasks.export import export_features
+    from tasks.export import export_features as export
 
-    names = export_features(Path.cwd(), folder)
+    names = export(Path.cwd(), folder)
     print(f"{folder}: {', '.join(names)}")
     print(f"There: python -m ilm.train pretrain --features {folder} --out models/encoder")
 

@@ -1,4 +1,4 @@
-"""The part of the command line that asks a model: recommend, chat, explain, serve."""
+"""The part of the command line that asks a model: recommend, chat, explain, serve, export."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -123,6 +123,22 @@ def serve(
 
     limits = Limits(max_prompts=batch, max_waiting=queue, seconds=timeout, hosts=tuple(allow_host or ()))
     run(Path.cwd(), model, host, port, limits, follow)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder to make.")],
+    model: Model = "champion",
+    users: Annotated[bool, typer.Option(help="With the users' histories, which are personal data.")] = True,
+    language_model: Annotated[bool, typer.Option(help="With the frozen language model.")] = True,
+) -> None:
+    """Hand a model on: a folder with all it takes, code too; torch and transformers load it (docs/export.md).
+
+    Example: ilm export my-model --no-users
+    """
+    from flows.export import export_model
+
+    export_model(Path.cwd(), model, folder, users, language_model)
 
 
 def _load(name: str) -> "ItemLanguageModel":

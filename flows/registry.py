@@ -12,9 +12,10 @@ from flows.registry_inputs import keep_inputs
 from flows.registry_store import CHAMPION, EXISTS, Registry, reached
 from flows.version import BUNDLE, DIGEST, data_notice, pyfunc_arguments, require_locked, version_metrics, version_tags
 from ilm.errors import ArtifactError
+from ilm.files import read_json
 from ilm.params import load_params
 from tasks.lineage import origin
-from tasks.paths import FEATURES, FINETUNED
+from tasks.paths import FEATURES, FINETUNED, METRICS
 from tasks.tracking import Store
 
 
@@ -31,7 +32,8 @@ def register(project: Path) -> str:
     require_locked(project)
     with tempfile.TemporaryDirectory(prefix="ilm-bundle-") as folder:
         bundle = Path(folder) / BUNDLE
-        make_bundle(bundle, project / FEATURES, project / FINETUNED, metrics, data_notice(params.data.source))
+        evaluation = read_json(project / METRICS)
+        make_bundle(bundle, project / FEATURES, project / FINETUNED, evaluation, data_notice(params.data.source))
         tags = version_tags(project, bundle)
         store, registry = Store.open(project), Registry.open(project)
         known = [number for number, v in registry.versions().items() if v.tags.get(DIGEST) == tags[DIGEST]]

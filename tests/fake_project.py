@@ -163,14 +163,18 @@ def git(folder: Path, *arguments: str) -> str:
 def run(project: Path, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run this interpreter with the arguments in a project: run(project, "-m", "dvc", "repro")."""
     return subprocess.run(
-        [sys.executable, *words], cwd=project, env=_environment() | environment, capture_output=True, text=True
+        [sys.executable, *words], cwd=project, env=child_environment() | environment, capture_output=True, text=True
     )
 
 
 def start(project: Path, *words: str) -> "subprocess.Popen[bytes]":
     """As `run`, but do not wait; what it prints can be read, errors are dropped."""
     return subprocess.Popen(
-        [sys.executable, *words], cwd=project, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, *words],
+        cwd=project,
+        env=child_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
 
 
@@ -197,7 +201,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """This process's, with the interpreter's folder in PATH and without what a test or a step may have set."""
     own = ("MLFLOW_TRACKING_URI", "ILM_EXECUTION", "DVC_STAGE", "DVC_ROOT")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

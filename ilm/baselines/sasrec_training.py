@@ -62,7 +62,7 @@ def training_of(settings: Mapping[str, Any], seed: int) -> SasRecTraining:
     of_network = {field.name for field in fields(SasRecSizes)}
     of_training = {field.name for field in fields(SasRecTraining)} - {"sizes", "seed"}
     if wrong := sorted(settings.keys() ^ (of_network | of_training)):
-        raise ConfigError(f"sasrec: settings of another version ({', '.join(wrong)}). Run `ilm export` again.")
+        raise ConfigError(f"sasrec: settings of another version ({', '.join(wrong)}). Run `ilm export-features` again.")
     sizes = SasRecSizes(**{name: settings[name] for name in of_network})
     return SasRecTraining(sizes, **{name: settings[name] for name in of_training}, seed=seed)
 

@@ -1,4 +1,4 @@
-"""Compare systems where the pipeline is not installed: `python -m ilm.bench`, on a folder that `ilm export` made.
+"""Compare systems where the pipeline is not installed: `python -m ilm.bench`, on what `ilm export-features` made.
 
 Needs polars, scipy and implicit beside what `python -m ilm.train` needs. `ilm bench project` does the same in a
 project, and keeps a record.
@@ -29,7 +29,7 @@ def main() -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--features", type=Path, required=True, help="folder that `ilm export` made")
+    parser.add_argument("--features", type=Path, required=True, help="folder that `ilm export-features` made")
     parser.add_argument("--out", type=Path, required=True, help="folder of results; what is there is kept")
     parser.add_argument("--systems", nargs="+", default=[], help="default: ilm ilm-rand mlp text and all id-only ones")
     parser.add_argument("--ablation", help="stage1, queries, encoder or cf-tokens, instead of systems")

@@ -1,4 +1,4 @@
-"""ELM-24 from the command line: `python -m ilm.elm references|train|judge`, on a folder that `ilm export` made."""
+"""ELM-24 from the command line: `python -m ilm.elm references|train|judge`, on what `ilm export-features` made."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ examples:
   python -m ilm.elm train --features features --references elm/references --encoder models/encoder --out elm/ilm
   python -m ilm.elm judge --features features --references elm/references --system ilm=elm/ilm --out elm/scores
 
-Settings are those of section `elm`, in the settings.json that `ilm export` wrote; --set changes them.
+Settings are those of section `elm`, in the settings.json that `ilm export-features` wrote; --set changes them.
 """
 
 
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     training = actions.add_parser("train", help="train a system on the references, from its encoder on")
     judging = actions.add_parser("judge", help="compare systems on the held-out references")
     for action in (references, training, judging):
-        action.add_argument("--features", type=Path, required=True, metavar="DIR", help="what `ilm export` made")
+        action.add_argument("--features", type=Path, required=True, metavar="DIR", help="from `ilm export-features`")
         action.add_argument("--out", type=Path, required=True, metavar="DIR", help="written whole or not at all")
         action.add_argument("--set", action="append", default=[], metavar="SECTION.SETTING=VALUE", help="a setting")
     for action in (training, judging):

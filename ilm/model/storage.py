@@ -86,13 +86,16 @@ def save_bridge(folder: Path, model: Bridge, card: BridgeCard, history: list[dic
     _save(folder, model, card, history)
 
 
-def load_bridge(folder: Path, items: int | None = None) -> tuple[Bridge, BridgeCard]:
+def load_bridge(
+    folder: Path, items: int | None = None, language_model: Path | None = None
+) -> tuple[Bridge, BridgeCard]:
     """Read an Item-Language Model and load its frozen language model by name and hash.
 
     Args:
         folder: of the model.
         items: size of the catalogue now, if it has grown since: the items behind those that the model knows get no
             learned part of their own, and the bias of the item that is asked for least.
+        language_model: a folder with the language model, which is then not looked for by name.
 
     Raises:
         ArtifactError: a file is missing, damaged or does not fit; the language model is not the one of the training.
@@ -101,11 +104,11 @@ def load_bridge(folder: Path, items: int | None = None) -> tuple[Bridge, BridgeC
     known, card = card.items, replace(card, items=items or card.items)
     if card.items < known or (card.items > known and card.item_name_tokens):
         raise ArtifactError(f"{folder}: made for {known:,} items, and cannot be used for {card.items:,}. Train again.")
-    language_model = load_language_model(card.language_model, card.language_model_sha256)
+    frozen = load_language_model(str(language_model or card.language_model), card.language_model_sha256)
     names = torch.full((card.items, card.item_name_tokens), -1) if card.item_name_tokens else None
     encoder = _built(folder, card.encoder)
     try:
-        model = Bridge(encoder, language_model, known, card.soft_tokens, card.item_embedding, names, card.item_context)
+        model = Bridge(encoder, frozen, known, card.soft_tokens, card.item_embedding, names, card.item_context)
     except ValueError as error:
         raise ArtifactError(f"{folder / CONFIG}: {error}. Restore it with `dvc checkout`, or train again.") from None
     load_weights(folder, model)

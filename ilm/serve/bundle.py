@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ilm.errors import ArtifactError
 from ilm.files import digest, read_json, write_json, write_text
@@ -23,11 +24,13 @@ USERS = "user_ids.parquet"
 SEQUENCES = "sequences.parquet"
 SPLIT = "split.json"
 """Until when the model has seen the log; only the gate asks, so a folder may be without."""
+LANGUAGE_MODEL = "language_model"
+"""A copy of the frozen language model, in a folder that is exported; else it is found by its name."""
 FEATURES = (FACTORS, CATALOGUE, USERS, SEQUENCES)
 
 
 def make_bundle(
-    out: Path, features: Path, model: Path, metrics: Mapping[str, float] | None = None, data: str | None = None
+    out: Path, features: Path, model: Path, evaluation: Mapping[str, Any] | None = None, data: str | None = None
 ) -> None:
     """Put a finetuned model and the features that it answers with into the new folder `out`.
 
@@ -35,7 +38,7 @@ def make_bundle(
         out: to be made.
         features: the pipeline's folder of features.
         model: the finetuned model's folder.
-        metrics: for the model card, by name.
+        evaluation: for the model card, what step `evaluate` found (metrics.json).
         data: for the model card, what the data are and under which terms they may be used.
 
     Raises:
@@ -50,7 +53,7 @@ def make_bundle(
         if path.exists():
             shutil.copyfile(path, out / path.name)
     shutil.copytree(model, out / MODEL)
-    write_text(out / CARD, model_card(out, metrics or {}, data))
+    write_text(out / CARD, model_card(out, evaluation, data))
     seal(out)
 
 
@@ -103,4 +106,4 @@ def fitted_until(folder: Path) -> datetime:
 def _files(folder: Path) -> list[str]:
     """All files but the list itself and the card, relative to the folder."""
     found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in found if name not in (CONFIG, CARD))
+    return sorted(name for name in found if name not in (CONFIG, CARD) and "__pycache__" not in name)

@@ -71,8 +71,8 @@ class ItemLanguageModel:
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> "ItemLanguageModel":
-        """Load a model from the folder that `save_pretrained` or the registry wrote; the language model is found by
-        its name.
+        """Load a model from the folder that `save_pretrained`, `ilm export` or the registry wrote; the language model
+        is found by its name, unless the folder has it.
 
         Raises:
             ArtifactError: a file is missing, changed or one too many; files do not belong together; or the language
@@ -81,7 +81,10 @@ class ItemLanguageModel:
         folder = Path(path)
         bundle.verify(folder)
         tables = {name: _read(folder / name, columns) for name, columns in _COLUMNS.items()}
-        model, card = load_bridge(folder / bundle.MODEL)
+        language_model = folder / bundle.LANGUAGE_MODEL
+        model, card = load_bridge(
+            folder / bundle.MODEL, language_model=language_model if language_model.is_dir() else None
+        )
         factors = cf_factors.load(folder / bundle.FACTORS)
         return cls(HeadRecommender(model, card, factors), factors, tables, folder)
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ilm.files import read_json
+from ilm.serve.evaluation_card import evaluation_sections
 
+HAS_HISTORIES = "The folder holds the histories of the users it was trained on: hand it on only where these may go."
 _CARD = """\
 ---
 library_name: item-language-model
@@ -24,11 +27,9 @@ A recommender whose language model is frozen and reads items and users as soft t
 
 ## Data
 
-{data} The folder holds the histories of the users it was trained on: hand it on only where these may go.
+{data} {histories}
 
-## Metrics
-
-{metrics}
+{evaluation}
 
 ## Use
 
@@ -43,12 +44,12 @@ The language model's weights are not in the folder; they are loaded by name and 
 """
 
 
-def model_card(folder: Path, metrics: Mapping[str, float], data: str | None) -> str:
+def model_card(folder: Path, evaluation: Mapping[str, Any] | None, data: str | None) -> str:
     """The text of the card.
 
     Args:
         folder: with the model and its features.
-        metrics: by name.
+        evaluation: what step `evaluate` found (metrics.json).
         data: what the data are and under which terms they may be used.
 
     Raises:
@@ -73,11 +74,7 @@ def model_card(folder: Path, metrics: Mapping[str, float], data: str | None) -> 
     return _CARD.format(
         rows="\n".join(f"| {name} | {value} |" for name, value in facts.items()),
         data=data or "Your own; say here under which terms they may be used.",
-        metrics=_table(metrics) if metrics else "None recorded.",
+        histories=HAS_HISTORIES,
+        evaluation=evaluation_sections(evaluation) if evaluation else "## Metrics\n\nNone recorded.",
         examples=active["title"].slice(0, 2).to_pylist(),
     )
-
-
-def _table(metrics: Mapping[str, float]) -> str:
-    lines = [f"| {name} | {value:.4f} |" for name, value in sorted(metrics.items())]
-    return "\n".join(["| metric | value |", "|---|---|", *lines])

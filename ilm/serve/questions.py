@@ -171,6 +171,8 @@ class Questions:
         if user is None:
             return np.array(self.indexes(history or []), dtype=np.int32)
         if user not in self._histories:
+            if not self._histories:
+                raise UnknownName("this model was handed on without its users. Name titles instead.")
             known = difflib.get_close_matches(user, self._histories, n=3, cutoff=0.0) or sorted(self._histories)[:3]
             raise UnknownName(
                 f"user '{user}' is not among the {len(self._histories):,} users of this model. Name titles instead.",
@@ -181,6 +183,8 @@ class Questions:
 
 def histories(users: pa.Table, sequences: pa.Table) -> dict[str, NDArray[np.int32]]:
     """User id -> item indexes, oldest first, of a model's tables."""
+    if not len(sequences):
+        return {}
     user_ids = dict(zip(users["user_index"].to_pylist(), users["user_id"].to_pylist(), strict=True))
     indexes, starts = np.unique(sequences["user_index"].to_numpy(), return_index=True)
     parts = np.split(sequences["item_index"].to_numpy().astype(np.int32), starts[1:])

@@ -1,7 +1,7 @@
 """Train where nothing of the pipeline is installed: `python -m ilm.train pretrain|finetune`, on one device or on many.
 
 Needs torch, transformers, accelerate, safetensors, numpy and pyarrow (gguf for the built-in language model). Runs the
-code that the pipeline's steps run, on a folder that `ilm export` made.
+code that the pipeline's steps run, on a folder that `ilm export-features` made.
 """
 
 import argparse
@@ -18,8 +18,8 @@ examples:
   python -m ilm.train finetune --features features --out models/ilm --set finetune.steps=900
   torchrun --nproc-per-node 4 -m ilm.train pretrain --features features --out models/encoder --set model.precision=bf16
 
-`ilm export features` makes the folder, where the pipeline runs. A GPU is used if there is one. A run that was cut short
-goes on where it was; several machines need a file system that they share.
+`ilm export-features features` makes the folder, where the pipeline runs. A GPU is used if there is one. A run that was
+cut short goes on where it was; several machines need a file system that they share.
 """
 
 
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("stage", choices=["pretrain", "finetune"], help="stage 1 or stage 2")
-    parser.add_argument("--features", type=Path, required=True, metavar="DIR", help="what `ilm export` made")
+    parser.add_argument("--features", type=Path, required=True, metavar="DIR", help="what `ilm export-features` made")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="trained model; written whole or not at all"
     )

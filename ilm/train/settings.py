@@ -1,7 +1,7 @@
 """Settings of a training away from the pipeline: `settings.json` beside the features, and overrides of it.
 
-`ilm export` writes the file from params.yaml, complete and checked. It carries the limits of each setting, so that an
-override is checked as strictly where there is no pydantic. No default lives here.
+`ilm export-features` writes the file from params.yaml, complete and checked. It carries the limits of each setting, so
+that an override is checked as strictly where there is no pydantic. No default lives here.
 """
 
 import json
@@ -37,12 +37,14 @@ def read_settings(features: Path, overrides: Sequence[str]) -> Settings:
     """
     path = features / FILE
     if not path.exists():
-        raise ArtifactError(f"{path}: not found. Make the folder with `ilm export {features}` where the pipeline runs.")
+        raise ArtifactError(
+            f"{path}: not found. Make the folder with `ilm export-features {features}` where the pipeline runs."
+        )
     content = read_json(path)
     try:
         settings, limits = dict(content["settings"]), dict(content["limits"])
     except (KeyError, TypeError, ValueError):
-        raise ArtifactError(f"{path}: not written by `ilm export`. Make the folder anew with it.") from None
+        raise ArtifactError(f"{path}: not written by `ilm export-features`. Make the folder anew with it.") from None
     apply_overrides(settings, limits, overrides)
     return settings
 

@@ -85,6 +85,7 @@ def test_version_says_where_it_comes_from(finished: Path, client: MlflowClient) 
         "data.users": "1",
         "data.items": "2",
         "data.interactions": "3",
+        "data.cases": "1",
         "data.split": "leave_one_out",
     }
 

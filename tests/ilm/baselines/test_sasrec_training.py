@@ -183,7 +183,7 @@ def test_settings_are_the_section_and_a_seed():
 @pytest.mark.parametrize("changes", [{"hidden": 3}, {"width": None}])
 def test_settings_of_another_version_are_refused(changes):
     settings = {name: value for name, value in (SasRecParams().model_dump() | changes).items() if value is not None}
-    with pytest.raises(ConfigError, match=r"another version \((hidden|width)\). Run `ilm export` again"):
+    with pytest.raises(ConfigError, match=r"another version \((hidden|width)\). Run `ilm export-features` again"):
         training_of(settings, seed=0)
 
 

@@ -24,6 +24,16 @@ TITLES = [
 ]  # fmt: skip
 GENRES = ["Action, Crime", "Action, Thriller", "Drama", None, "Drama", None, "Action, Sci-Fi", "Action, Sci-Fi"]
 INACTIVE = 5
+VALUES = {"hr_at_10": 0.25, "ndcg_at_10": 0.125}
+TASKS = {task: {"filtered": VALUES} for task in ("sequential", "straightforward")}
+INTERVALS = {"sequential": {"filtered": {name: {"low": 0.1, "high": 0.4} for name in VALUES}}}
+EVALUATION = {
+    "data": {"cases": 3, "split": "leave_one_out"},
+    "systems": {"als": TASKS, "ilm": TASKS},
+    "significance": {"intervals": {"ilm": INTERVALS}},
+    "slices": {"user_activity": {"sequential": {"cold": {"users": 2, "systems": {"ilm": {"hr_at_10": 0.5}}}}}},
+}
+"""As step `evaluate` writes it, as far as a model card reads it."""
 WIDTH = 4
 
 
@@ -52,7 +62,7 @@ def make_model(folder: Path, kind: str, architecture: str = "llama") -> Path:
         encoder=describe(encoder), item_name_tokens=0 if names is None else names.shape[1],
     )  # fmt: skip
     save_bridge(folder / "model", bridge, card, [{"step": 0, "loss": 1.0}])
-    make_bundle(folder / "bundle", features, folder / "model", {"hr_at_10": 0.25}, "Made up, for tests.")
+    make_bundle(folder / "bundle", features, folder / "model", EVALUATION, "Made up, for tests.")
     return folder / "bundle"
 
 

@@ -91,7 +91,11 @@ def test_a_language_model_that_is_another_is_refused(folder: Path) -> None:
 def test_the_card_says_what_the_model_is_and_may_be_edited(folder: Path) -> None:
     card = (folder / "README.md").read_text()
     said = (
-        "4 interactions of 3 users with 7 items", "qformer (cf_tokens 2,", "SHA-256", "| hr_at_10 | 0.2500 |",
+        "4 interactions of 3 users with 7 items", "qformer (cf_tokens 2,", "SHA-256",
+        "Next item of 3 users, split `leave_one_out`",
+        "| with the history shown | ilm | 0.2500 (0.1000 to 0.4000) | 0.1250 (0.1000 to 0.4000) |",
+        "| from the user's vector alone | als | 0.2500 | 0.1250 |",
+        "| less active users | 2 | 0.5000 |", "## Known limits",
         "Made up, for tests.", "['Heat (1995)', 'Ronin (1998)']",
     )  # fmt: skip
     assert [words for words in said if words not in card] == []
