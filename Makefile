@@ -21,7 +21,7 @@ run: setup  ## all steps that are not up to date; the first model becomes champi
 	$(BIN)/ilm train --bootstrap
 
 test: setup  ## the fast tests
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadgroup
 
 test-slow: setup  ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow

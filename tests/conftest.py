@@ -19,6 +19,14 @@ settings.load_profile("same")
 os.environ["MPLBACKEND"] = "Agg"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where two processes share the tests, those that share an expensive fixture stay together."""
+    for item in items:
+        folder = item.path.parent.name
+        group = folder if folder in ("end_to_end", "flows") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def environment_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Variables that the code sets or reads are unset in every test, and forgotten after it."""

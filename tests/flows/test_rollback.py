@@ -12,6 +12,7 @@ from flows.promotion import promote, rollback
 from flows.registry_store import Registry, Serving
 from ilm.errors import ArtifactError
 from ilm.serve import item_language_model
+from ilm.serve.question import Reply
 from tests.flows.test_registry import StandIn
 
 
@@ -88,7 +89,7 @@ def test_model_with_scores_that_are_no_numbers_is_not_promoted(
 
 def test_model_that_recommends_nothing_is_not_promoted(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     version = registry.register(finished)
-    monkeypatch.setattr(StandIn, "rank", lambda self, **_: [])
+    monkeypatch.setattr(StandIn, "answer", lambda self, questions: [Reply("", []) for _ in questions])
     with pytest.raises(ArtifactError, match="recommends nothing"):
         promote(finished, version, expected_champion=None, bootstrap=True)
     assert Registry.open(finished).aliases() == {}
