@@ -42,6 +42,32 @@ app.add_typer(model_commands.app)
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="The workspace to make.")],
+    interactions: Annotated[Path, typer.Option(help="Who chose what, when: parquet, csv, jsonl, csv.gz, jsonl.gz.")],
+    items: Annotated[Path, typer.Option(help="What the items are: an id, a title, any texts.")],
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="OURS=THEIRS", help="Which column is which, where it is not clear; repeatable."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Take what is proposed.")] = False,
+) -> None:
+    """Make a workspace for your own data: looks at two files, proposes settings, and writes a clone with them.
+
+    Example: ilm init ../shop --interactions orders.csv --items products.csv --map user_id=customer_no
+    """
+    from flows.workspace import Files
+    from flows.workspace import init as make
+
+    given = dict(pair.split("=", 1) for pair in columns or [] if "=" in pair)
+    if len(given) != len(columns or []):
+        raise typer.BadParameter("--map takes OURS=THEIRS, each of ours once, such as user_id=customer.")
+    if not yes and not sys.stdin.isatty():
+        raise typer.BadParameter("nobody is there to be asked: give --yes to take what is proposed.")
+    make(folder, Files(interactions, items), given, lambda: yes or typer.confirm("Make this workspace?", default=True))
+
+
+@app.command()
 def status() -> None:
     """Show each step's last run, what is out of date, and the champion with its metrics."""
     from flows.status import print_status

@@ -35,7 +35,7 @@ class Section(BaseModel):
 class DataParams(Section):
     """Where interactions and items come from (step `ingest`)."""
 
-    source: Literal["movielens-small", "folder", "movielens-1m", "amazon"] = "movielens-small"
+    source: Literal["movielens-small", "folder", "movielens", "movielens-1m", "amazon"] = "movielens-small"
     """`movielens-small` is built in; the others are read from `folder` (docs/your-data.md)."""
     folder: str = "data/raw"
     """Folder with the user's files (`source: folder`: parquet, csv or jsonl), or with an original distribution."""

@@ -30,6 +30,10 @@ def _read(params: DataParams) -> Source:
         from ilm.data.movielens import movielens_small
 
         return movielens_small()
+    if params.source == "movielens":
+        from ilm.data.loaders.movielens_csv import movielens_csv
+
+        return movielens_csv(folder)
     if params.source == "movielens-1m":
         from ilm.data.loaders.movielens_1m import movielens_1m
 
