@@ -36,6 +36,16 @@ def test_metrics_count_requests_by_route_and_not_by_what_is_written_there(client
     assert 'ilm_model_info{version="7"} 1.0' in told
 
 
+def test_metrics_tell_that_a_newer_champion_is_not_served(tiny_model):
+    served = Served()
+    served.exchange(ServedModel(tiny_model, "7"))
+    with listening(make_application(served, Limits())) as url:
+        assert "ilm_champion_behind 0.0" in httpx.get(f"{url}/metrics").text
+        served.problem = "version 8 does not load."
+        assert "ilm_champion_behind 1.0" in httpx.get(f"{url}/metrics").text
+        assert httpx.get(f"{url}/ready").json()["problem"] == "version 8 does not load."
+
+
 def test_the_documentation_is_fetched_from_here_alone(client):
     page = client.get("/docs").text
     assert "https://" not in page
@@ -151,6 +161,7 @@ def test_a_defect_is_told_without_its_traceback(tiny_model):
         answer = httpx.post(f"{url}/recommend", json={"user": "alice"})
         assert answer.status_code == 500
         assert "secret" not in answer.text
+        assert 'ilm_requests_total{route="/recommend",status="500"} 1.0' in httpx.get(f"{url}/metrics").text
 
 
 def test_the_challenger_is_loaded_when_it_is_asked_for_and_once(tiny_model, monkeypatch):
@@ -183,6 +194,50 @@ def test_the_challenger_is_loaded_when_it_is_asked_for_and_once(tiny_model, monk
         served.forget_challenger()
         ask()
         assert len(loads) == 3
+
+
+def test_champions_answer_while_many_wait_for_the_challenger(tiny_model):
+    go, loading = threading.Event(), threading.Event()
+
+    def load() -> ServedModel:
+        loading.set()
+        assert go.wait(20)
+        return ServedModel(tiny_model, "8")
+
+    served = Served(load)
+    served.exchange(ServedModel(tiny_model, "7"))
+    with listening(make_application(served, Limits())) as url, concurrent.futures.ThreadPoolExecutor(60) as pool:
+
+        def ask(model: str) -> str:
+            answer = httpx.post(f"{url}/recommend", json={"user": "alice", "model": model}, timeout=30)
+            return answer.json()["version"]
+
+        waiting = [pool.submit(ask, "challenger") for _ in range(60)]  # more than a server has threads
+        assert loading.wait(10)
+        assert ask("champion") == "7"
+        go.set()
+        assert {answer.result() for answer in waiting} == {"8"}
+
+
+def test_a_challenger_that_is_replaced_while_it_loads_is_not_served(tiny_model):
+    go, loading = threading.Event(), threading.Event()
+    versions = iter("89")
+
+    def load() -> ServedModel:
+        version = next(versions)
+        loading.set()
+        assert go.wait(20)
+        return ServedModel(tiny_model, version)
+
+    served = Served(load)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(served.get, "challenger")
+        assert loading.wait(10)
+        forgetting = pool.submit(served.forget_challenger)
+        go.set()
+        assert first.result().version == "8"
+        forgetting.result()
+    assert served.get("challenger").version == "9"
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "TRACE"])
