@@ -209,13 +209,15 @@ def test_champions_answer_while_many_wait_for_the_challenger(tiny_model):
     with listening(make_application(served, Limits())) as url, concurrent.futures.ThreadPoolExecutor(60) as pool:
 
         def ask(model: str) -> str:
-            answer = httpx.post(f"{url}/recommend", json={"user": "alice", "model": model}, timeout=30)
+            answer = httpx.post(f"{url}/recommend", json={"user": "alice", "model": model}, timeout=15)
             return answer.json()["version"]
 
         waiting = [pool.submit(ask, "challenger") for _ in range(60)]  # more than a server has threads
-        assert loading.wait(10)
-        assert ask("champion") == "7"
-        go.set()
+        try:
+            assert loading.wait(10)
+            assert ask("champion") == "7"
+        finally:
+            go.set()
         assert {answer.result() for answer in waiting} == {"8"}
 
 
