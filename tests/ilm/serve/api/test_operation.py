@@ -126,6 +126,18 @@ def test_an_answer_that_takes_too_long_is_a_504(tiny_model):
         wait_until(lambda: httpx.post(f"{url}/recommend", json={"user": "alice"}).status_code == 200, 10)
 
 
+def test_who_is_being_answered_when_the_server_is_told_to_end_is_answered(tiny_model):
+    go, served = threading.Event(), Served()
+    served.exchange(ServedModel(slow(tiny_model, go), "1"))
+    application = make_application(served, Limits(max_prompts=1))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with listening(application) as url:
+            asked = [pool.submit(httpx.post, f"{url}/recommend", json={"user": "alice"}, timeout=30) for _ in range(2)]
+            wait_until(lambda: len(application.state.batcher) == 1, 10)
+            threading.Timer(0.3, go.set).start()  # the block ends, and with it the server, before
+        assert [answer.result().status_code for answer in asked] == [200, 200]
+
+
 def test_a_client_that_hangs_up_frees_its_place(tiny_model):
     go, served = threading.Event(), Served()
     served.exchange(ServedModel(slow(tiny_model, go), "1"))
