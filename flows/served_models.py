@@ -74,7 +74,7 @@ class ChampionFollower:
         aliases = registry.aliases()
         if aliases.get(CHALLENGER) != self._challenger:
             self._challenger = aliases.get(CHALLENGER)
-            self.served.forget_challenger()
+            self.served.forget_challenger(self._challenger is not None)
         if CHAMPION not in aliases:
             raise ArtifactError(f"model '{registry.name}' has no champion yet. Run `ilm train --bootstrap`.")
         return registry, aliases[CHAMPION]

@@ -157,8 +157,10 @@ def test_the_challenger_is_the_registrys(home, registry):
     follower.look()
     with pytest.raises(NotServed, match="no challenger now"):
         follower.served.get("challenger")
+    assert follower.served.names() == ["champion"]
     registry.set_alias("challenger", "2")
     follower.look()
+    assert follower.served.names() == ["champion", "challenger"]
     assert follower.served.get("challenger").version == "2"
 
 

@@ -96,15 +96,18 @@ class Batcher:
                 _end(waiting, answer)
 
     def _next(self) -> list[_Waiting]:
-        """The first that waits, and those behind it that fit into the same pass."""
-        batch = [self._waiting.popleft()]
-        prompts, longest = len(batch[0].question.examples), batch[0].question.longest
-        while self._waiting and self._waiting[0].model is batch[0].model:
-            following = self._waiting[0].question
-            prompts, longest = prompts + len(following.examples), max(longest, following.longest)
-            if prompts > self._max_prompts or prompts * longest > MAX_LENGTH:
+        """The first that waits, and those behind it for the same model that fit into the same pass."""
+        batch: list[_Waiting] = []
+        prompts, longest, model = 0, 0, self._waiting[0].model
+        for waiting in self._waiting:
+            if waiting.model is not model:
+                continue
+            prompts, longest = prompts + len(waiting.question.examples), max(longest, waiting.question.longest)
+            if batch and (prompts > self._max_prompts or prompts * longest > MAX_LENGTH):
                 break
-            batch.append(self._waiting.popleft())
+            batch.append(waiting)
+        for waiting in batch:
+            self._waiting.remove(waiting)
         return batch
 
     async def _alone(self, waiting: _Waiting) -> None:

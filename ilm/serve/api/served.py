@@ -44,6 +44,7 @@ class Served:
         self._challenger: ServedModel | None = None
         self._load_challenger = load_challenger
         self._failed_at: float | None = None
+        self._challenged = False
         self._loading, self._one_loads = threading.Lock(), CapacityLimiter(1)
         self.problem: str | None = None
         """What keeps a newer champion from being served, if anything does."""
@@ -52,10 +53,14 @@ class Served:
         """Serve this champion from now on."""
         self._champion, self.problem = champion, None
 
-    def forget_challenger(self) -> None:
+    def forget_challenger(self, there_is_another: bool) -> None:
         """Load the challenger anew when it is asked for next. Waits for a loading that is under way."""
         with self._loading:
-            self._challenger, self._failed_at = None, None
+            self._challenger, self._failed_at, self._challenged = None, None, there_is_another
+
+    def names(self) -> list[str]:
+        """Of the models that there are now."""
+        return [CHAMPION] * (self._champion is not None) + [CHALLENGER] * self._challenged
 
     @property
     def champion(self) -> ServedModel | None:

@@ -43,7 +43,7 @@ def test_a_stream_says_the_same_piece_by_piece(api, tiny_model):
 
 
 def test_models_are_listed(api):
-    assert [model.id for model in api.models.list()] == ["champion", "challenger"]
+    assert [model.id for model in api.models.list()] == ["champion"]
 
 
 def test_a_history_and_a_number_go_along(api, tiny_model):

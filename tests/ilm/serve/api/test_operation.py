@@ -203,7 +203,7 @@ def test_the_challenger_is_loaded_when_it_is_asked_for_and_once(tiny_model, monk
         monkeypatch.setattr(served_models, "RETRY_SECONDS", 0.0)
         assert [ask().json()["version"], ask().json()["version"]] == ["8", "8"]
         assert len(loads) == 2
-        served.forget_challenger()
+        served.forget_challenger(True)
         ask()
         assert len(loads) == 3
 
@@ -247,7 +247,7 @@ def test_a_challenger_that_is_replaced_while_it_loads_is_not_served(tiny_model):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         first = pool.submit(served.get, "challenger")
         assert loading.wait(10)
-        forgetting = pool.submit(served.forget_challenger)
+        forgetting = pool.submit(served.forget_challenger, True)
         go.set()
         assert first.result().version == "8"
         forgetting.result()
