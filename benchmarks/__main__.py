@@ -7,7 +7,16 @@ from pathlib import Path
 from benchmarks.timing import Result
 from ilm.files import write_json
 
-BENCHMARKS = ("stage2_step", "rank_head", "trie_beams", "stage1_step", "full_ranking", "ingest", "serve")
+BENCHMARKS = (
+    "stage2_step",
+    "rank_head",
+    "trie_beams",
+    "stage1_step",
+    "full_ranking",
+    "ingest",
+    "serve",
+    "serve_exchange",
+)
 REPORT = Path("reports/bench.json")
 
 

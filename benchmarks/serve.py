@@ -1,4 +1,4 @@
-"""`ilm serve` under load, against the bare model call: seconds of one client, requests per second of many."""
+"""`ilm serve` under load, against the bare model call: seconds of one client, both and the rate of many."""
 
 import asyncio
 import os
@@ -37,26 +37,28 @@ def run(
 ) -> Result:
     """Median seconds of `POST /recommend` for one client / of `rank` in this process, taking turns."""
     with tempfile.TemporaryDirectory() as scratch:
-        bundle = _bundle(Path(scratch), llm, items, users, history)
+        bundle = untrained_bundle(Path(scratch), llm, items, users, history)
         model = ItemLanguageModel.from_pretrained(bundle)
-        with serving(bundle) as address:
+        with serving(ROOT, "--model", str(bundle), "--queue", "256") as address:
             bare, served = _one_client(address, model, users, requests)
-            rates = {str(count): asyncio.run(_rate(address, users, count, requests)) for count in clients}
+            loads = {count: asyncio.run(_load(address, users, count, requests)) for count in clients}
+    rate = "requests_per_second"
     detail = {
-        "bare_seconds": bare, "served_seconds": served, "requests_per_second": rates,
-        "gain_of_batching": rates[str(clients[-1])] / rates[str(clients[0])], "gain_goal": ">= 2",
+        "bare_seconds": bare, "served_seconds": served,
+        "clients": {str(count): load for count, load in loads.items()},
+        "gain_of_batching": loads[clients[-1]][rate] / loads[clients[0]][rate], "gain_goal": ">= 2",
         "llm": llm, "items": items, "history": history, "threads": torch.get_num_threads(),
     }  # fmt: skip
     return {"name": "serve", "ratio": served / bare, "goal": "<= 1.3", "detail": detail}
 
 
 @contextmanager
-def serving(bundle: Path) -> Iterator[str]:
-    """Address of `ilm serve` with this model, in a process of its own with this one's number of threads."""
-    command = [sys.executable, "-m", "flows.cli", "serve", "--model", str(bundle), "--port", "0", "--queue", "256"]
+def serving(home: Path, *words: str) -> Iterator[str]:
+    """Address of `ilm serve` of a project, in a process of its own with this one's number of threads."""
+    command = [sys.executable, "-m", "flows.cli", "serve", "--port", "0", *words]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, cwd=home, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
         assert process.stdout is not None
@@ -82,25 +84,30 @@ def _one_client(address: str, model: ItemLanguageModel, users: int, requests: in
     return median(bare), median(served)
 
 
-async def _rate(address: str, users: int, clients: int, requests: int) -> float:
-    """Requests per second of so many clients, each of which asks again as soon as it is answered."""
+async def _load(address: str, users: int, clients: int, requests: int) -> dict[str, float]:
+    """Rate and seconds of the requests of so many clients, each of which asks again as soon as it is answered."""
     numbers = iter(range(requests * (1 if clients == 1 else 4)))
-    answered = 0
+    seconds = []
 
     async def ask_on(client: httpx.AsyncClient) -> None:
-        nonlocal answered
         for number in numbers:
+            begun = time.perf_counter()
             answer = await client.post("/recommend", json={"user": f"u{number % users}", "k": 10})
             answer.raise_for_status()
-            answered += 1
+            seconds.append(time.perf_counter() - begun)
 
     async with httpx.AsyncClient(base_url=address, timeout=60) as client:
         start = time.perf_counter()
         await asyncio.gather(*(ask_on(client) for _ in range(clients)))
-        return answered / (time.perf_counter() - start)
+        rate = len(seconds) / (time.perf_counter() - start)
+    return {
+        "requests_per_second": rate,
+        "p50_seconds": median(seconds),
+        "p95_seconds": float(np.quantile(seconds, 0.95)),
+    }
 
 
-def _bundle(folder: Path, llm: str, items: int, users: int, history: int) -> Path:
+def untrained_bundle(folder: Path, llm: str, items: int, users: int, history: int) -> Path:
     """An untrained model with made-up users, as it is handed on."""
     model, card, factors = untrained(llm, items, history)
     features = folder / "features"

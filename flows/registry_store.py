@@ -104,8 +104,13 @@ class Registry:
         with reached():
             return dict(self.client.get_run(str(version.run_id)).data.metrics)
 
-    def folder(self, version: str, part: str = "") -> Path:
+    def folder(self, version: str, part: str = "", copy: Path | None = None) -> Path:
         """A version's files, or a part of them: where they lie, or a copy if the registry keeps them elsewhere.
+
+        Args:
+            version: its number.
+            part: a folder or file among them; "" is all.
+            copy: an empty folder for a copy, wherever the files lie; who names it also cleans it up.
 
         Raises:
             ArtifactError: they are gone.
@@ -115,7 +120,7 @@ class Registry:
         mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
         try:
             address = f"models:/{self.name}/{version}" + (f"/{part}" if part else "")
-            return Path(mlflow.artifacts.download_artifacts(artifact_uri=address))
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=str(copy) if copy else None))
         except (mlflow.MlflowException, OSError) as error:
             raise ArtifactError(
                 f"model '{self.name}' version {version}: its files cannot be had ({said_by(error)}). "

@@ -1,5 +1,7 @@
 """The one family of errors a user may see. Every message says what is wrong, where, and what to do."""
 
+from collections.abc import Callable
+
 
 class IlmError(Exception):
     """A mistake or a state that the user can mend; shown as one message, without traceback, exit code 2."""
@@ -30,9 +32,13 @@ class UnknownName(LookupFailed):
 
     Args:
         message: what everybody may read.
-        hint: what helps the person who runs the project, such as other users' ids; not for strangers.
+        hint: finds what helps the person who runs the project, such as other users' ids; not for strangers. A search
+            among all users takes its time, so it is asked only when the message is read.
     """
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(f"{message} {hint}".rstrip())
-        self.message = message
+    def __init__(self, message: str, hint: Callable[[], str] = lambda: "") -> None:
+        super().__init__(message)
+        self.message, self._hint = message, hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self._hint()}".rstrip()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import full_ranking, ingest, rank_head, serve, stage1_step, stage2_step, trie_beams
+from benchmarks import full_ranking, ingest, rank_head, serve, serve_exchange, stage1_step, stage2_step, trie_beams
 from benchmarks.timing import interleaved
 from benchmarks.untrained import untrained
 from ilm.params import FinetuneParams
@@ -50,7 +50,15 @@ def test_the_benchmark_of_ingest_reports_the_same(form, event_ids):
 def test_the_benchmark_of_the_server_reports_the_same(llm):
     result = serve.run(llm=llm, items=60, users=3, history=4, clients=(1, 2), requests=2)
     require_entry(serve, result)
-    assert result["detail"]["requests_per_second"].keys() == {"1", "2"}
+    assert result["detail"]["clients"].keys() == {"1", "2"}
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_an_exchange_reports_the_same_and_loses_no_request(llm):
+    result = serve_exchange.run(llm=llm, items=60, users=3, history=4, clients=2, seconds=0.5)
+    require_entry(serve_exchange, result)
+    assert result["detail"]["lost"] == 0
+    assert result["detail"]["answered"] > 10
 
 
 def require_entry(module, result):

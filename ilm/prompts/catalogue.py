@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,7 +39,9 @@ class Catalogue:
                 spelled.setdefault(spelling.casefold(), set()).add(index)
         self._spelled = {spelling: tuple(items) for spelling, items in spelled.items() if len(items) == 1}
         self._spelled |= {title: tuple(items) for title, items in self._by_title.items()}
-        self._longest = max(map(len, self._spelled), default=0)
+        self._longest: dict[str, int] = {}  # of the titles that begin with a letter
+        for spelling in self._spelled:
+            self._longest[spelling[:1]] = max(self._longest.get(spelling[:1], 0), len(spelling))
 
     def find(self, wanted: str) -> int:
         """The item of a title (any case) or, failing that, of an item id.
@@ -81,11 +84,11 @@ class Catalogue:
         """
         edges = [at for at in range(len(text) + 1) if _is_edge(text, at)]
         found: list[Mention] = []
-        for position, start in enumerate(edges):
+        for position, start in enumerate(edges[:-1]):
             if found and start < found[-1].end:
                 continue
-            ends = [end for end in edges[position + 1 :] if end - start <= self._longest]
-            for end in reversed(ends):
+            longest = self._longest.get(text[start].casefold()[:1], 0)
+            for end in reversed(edges[position + 1 : bisect_right(edges, start + longest)]):
                 items = self._spelled.get(text[start:end].casefold())
                 if items and self._is_meant(text, start, end, items[0]):
                     found.append(Mention(start, end, items))

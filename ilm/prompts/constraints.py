@@ -70,6 +70,8 @@ def parse_constraints(given: Mapping[str, Any], known: Attributes) -> Constraint
     refused: dict[str, tuple[str, ...]] = {}
     years: dict[str, int] = {}
     by_name = {column.casefold(): column for column in known.lists}
+    if len({name.casefold() for name in given}) < len(given):
+        raise LookupFailed(f"the filters {', '.join(given)} name a column twice. Put what must hold of it into one.")
     for name, what in given.items():
         if not isinstance(what, Mapping):
             raise LookupFailed(f"filter '{name}' is {what!r}; it must be an object such as {{'any': ['value']}}.")

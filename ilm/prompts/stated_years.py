@@ -24,7 +24,7 @@ def stated_years(said: str, shown: int | None) -> tuple[int | None, int | None] 
         said: the message in lower case, titles taken out.
         shown: year of the item that "older" and "newer" are meant against, if there is one.
     """
-    said = re.sub(r"\w+ties\b", lambda word: _DECADE_WORDS.get(word[0], word[0]), said)
+    said = re.sub(r"\b\w+ties\b", lambda word: _DECADE_WORDS.get(word[0], word[0]), said)
     between = _BETWEEN.search(said)
     if between:
         low, high = sorted((int(between[1]), int(between[2])))

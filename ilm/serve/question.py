@@ -42,3 +42,13 @@ class Question(Generic[Answered]):
 
     examples: tuple[Example, ...]
     read: Callable[[NDArray[np.float32]], Answered]
+
+    @property
+    def longest(self) -> int:
+        """Bytes of words and pieces of its longest prompt: a bound of its tokens that costs nothing to know."""
+        return max(map(_length, self.examples))
+
+
+def _length(example: Example) -> int:
+    pieces = (piece for turn in example.turns for content in (turn.ask, turn.answer) for piece in content)
+    return sum(len(piece.encode()) if isinstance(piece, str) else 1 for piece in pieces)

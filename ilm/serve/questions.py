@@ -18,12 +18,10 @@ from ilm.prompts.example import Example
 from ilm.prompts.stated import stated
 from ilm.rank.conversation import best_items
 from ilm.rank.head import HeadRecommender
+from ilm.serve.conversation_length import require_explicable, require_readable
 from ilm.serve.explanation import Explainer, Explanation
 from ilm.serve.new_items import texts
 from ilm.serve.question import Question, Recommendation, Reply
-
-LONGEST_CONVERSATION = 20_000
-"""Characters, about 5,000 tokens."""
 
 
 class Questions:
@@ -75,11 +73,8 @@ class Questions:
         k: int = 3,
     ) -> Question[Reply]:
         """As `ItemLanguageModel.chat`."""
-        length = sum(len(message.get("content", "")) for message in messages)
-        if length > LONGEST_CONVERSATION:
-            raise LookupFailed(
-                f"the conversation has {length:,} characters; {LONGEST_CONVERSATION:,} can be read. Begin a new one."
-            )
+        language_model = self._ranker.model.language_model
+        tokens = require_readable(language_model, [message.get("content", "") for message in messages])
         seen = self._seen(user, history)
         example, named = as_example(messages, seen, self._catalogue)
         about = asked_about(messages, self._catalogue)
@@ -88,6 +83,7 @@ class Questions:
             return self._best(example, demanded, [*seen.tolist(), *named], k)
         item, before = about
         why = self._explainer.question(item, seen, lambda history: as_example(before, history, self._catalogue)[0])
+        require_explicable(tokens, len(why.examples))
 
         def read(scores: NDArray[np.float32]) -> Reply:
             return Reply(self._explainer.in_words(why.read(scores)), self._recommended(scores[0], [item]))
@@ -173,12 +169,14 @@ class Questions:
         if user not in self._histories:
             if not self._histories:
                 raise UnknownName("this model was handed on without its users. Name titles instead.")
-            known = difflib.get_close_matches(user, self._histories, n=3, cutoff=0.0) or sorted(self._histories)[:3]
             raise UnknownName(
                 f"user '{user}' is not among the {len(self._histories):,} users of this model. Name titles instead.",
-                f"Near: {', '.join(known)}.",
+                lambda: f"Near: {', '.join(self._users_like(user))}.",
             )
         return self._histories[user]
+
+    def _users_like(self, user: str) -> list[str]:
+        return difflib.get_close_matches(user, self._histories, n=3, cutoff=0.0) or sorted(self._histories)[:3]
 
 
 def histories(users: pa.Table, sequences: pa.Table) -> dict[str, NDArray[np.int32]]:

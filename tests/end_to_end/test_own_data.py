@@ -16,10 +16,12 @@ pytestmark = pytest.mark.slow
 
 
 def write_shop(folder: Path) -> None:
+    chosen = [
+        (user, number, (user * 11 + number * (3 * number + 1)) % 70) for user in range(80) for number in range(20)
+    ]
     orders = [
-        f"c{user},p{(user * 11 + number * (3 * number + 1)) % 70},2024-{1 + number // 2:02}-{1 + user % 28:02}T10:{number:02}:00"
-        for user in range(80)
-        for number in range(20)
+        f"c{user},p{item},2024-{1 + number // 2:02}-{1 + user % 28:02}T10:{number:02}:00"
+        for user, number, item in chosen
     ]
     (folder / "orders.csv").write_text("\n".join(["customer,sku,bought_at", *orders]) + "\n")
     colours = ("red", "green", "blue")

@@ -1,10 +1,12 @@
 """`ilm serve` with a real registry: follows its champion, keeps what works, and is a good process."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from flows import served_models
 from flows.registry_store import CHAMPION, Registry
 from flows.serve import guarded, is_loopback, required_key
 from flows.served_models import ChampionFollower
@@ -43,10 +46,11 @@ def registry(bundles: list[Path], tmp_path: Path, empty_store: Path, monkeypatch
     put_store(empty_store, home)
     made = Registry.open(home)
     made.client.create_registered_model(made.name)
-    for number, bundle in enumerate([*bundles, tmp_path / "gone"], start=1):
+    for number in (1, 2, 3):
         version = tmp_path / f"version{number}"
         (version / "artifacts").mkdir(parents=True)
-        (version / "artifacts" / "bundle").symlink_to(bundle)
+        if number < 3:
+            shutil.copytree(bundles[number - 1], version / "artifacts" / "bundle")
         run = made.client.create_run("1").info.run_id
         made.client.create_model_version(made.name, f"file://{version}", run)
     made.set_alias(CHAMPION, "1")
@@ -73,7 +77,7 @@ def test_a_new_champion_is_served_as_soon_as_it_is_one(home, registry):
         follower.end()
 
 
-def test_what_does_not_load_is_not_served_and_that_is_told(home, registry):
+def test_what_does_not_load_is_not_served_and_that_is_told(home, registry, caplog):
     follower = ChampionFollower(home, 0.05)
     follower.look()
     follower.follow()
@@ -81,10 +85,51 @@ def test_what_does_not_load_is_not_served_and_that_is_told(home, registry):
         registry.set_alias(CHAMPION, "3")
         wait_until(lambda: follower.served.problem is not None, 30)
         assert follower.served.champion.version == "1"
+        assert follower.served.problem == "version 3 is champion but does not load; the server's log says why."
+        assert "version 3: its files cannot be had" in caplog.text
         registry.set_alias(CHAMPION, "1")
         wait_until(lambda: follower.served.problem is None, 30)
     finally:
         follower.end()
+
+
+def test_what_does_not_load_is_tried_again_later_and_not_at_every_look(home, registry, monkeypatch):
+    loads, looks = [], []
+    follower = ChampionFollower(home, 0.01)
+    follower.look()
+
+    def fail(registry: Registry, version: str) -> None:
+        loads.append(version)
+        raise ArtifactError("its files are damaged.")
+
+    asked = follower._asked
+    monkeypatch.setattr(served_models, "load", fail)
+    monkeypatch.setattr(follower, "_asked", lambda: looks.append(1) or asked())
+    registry.set_alias(CHAMPION, "2")
+    follower.follow()
+    try:
+        wait_until(lambda: len(looks) > 4, 30)
+        assert loads == ["2"]
+        monkeypatch.setattr(served_models, "RETRY_SECONDS", 0.0)
+        wait_until(lambda: len(loads) > 1, 30)
+        assert follower.served.champion.version == "1"
+    finally:
+        follower.end()
+
+
+def test_models_that_come_and_go_leave_no_copies_behind(home, registry, tmp_path, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    follower = ChampionFollower(home, 1)
+    for champion in ("1", "2"):
+        registry.set_alias(CHAMPION, champion)
+        follower.look()
+    registry.set_alias(CHAMPION, "3")
+    with pytest.raises(ArtifactError):
+        follower.look()
+    assert list(temporary.iterdir()) == []
+    assert follower.served.champion.model.rank(user="alice", k=1), "the copy is needed no longer"
 
 
 def test_a_registry_that_is_down_ends_nothing(home, registry):
@@ -112,8 +157,10 @@ def test_the_challenger_is_the_registrys(home, registry):
     follower.look()
     with pytest.raises(NotServed, match="no challenger now"):
         follower.served.get("challenger")
+    assert follower.served.names() == ["champion"]
     registry.set_alias("challenger", "2")
     follower.look()
+    assert follower.served.names() == ["champion", "challenger"]
     assert follower.served.get("challenger").version == "2"
 
 

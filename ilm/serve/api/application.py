@@ -29,7 +29,11 @@ def make_application(served: Served, limits: Limits, key: str | None = None) -> 
         version=metadata.version("item-language-model"),
         description="A recommender that talks: rankings of the whole catalogue, and OpenAI's chat protocol.",
     )
-    metrics = Metrics(lambda: len(batcher), lambda: served.champion.version if served.champion else "none")
+    metrics = Metrics(
+        lambda: len(batcher),
+        lambda: served.champion.version if served.champion else "none",
+        lambda: served.problem is not None,
+    )
     batcher = Batcher(limits.max_prompts, limits.max_waiting, limits.seconds, metrics.prompts.observe)
     application.state.served, application.state.batcher, application.state.metrics = served, batcher, metrics
     problems.install(application)
@@ -55,6 +59,6 @@ def make_application(served: Served, limits: Limits, key: str | None = None) -> 
         """For Prometheus."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    application.add_middleware(Counted, metrics=metrics)
     application.add_middleware(Guard, key=key, hosts=tuple(limits.hosts), max_bytes=limits.max_bytes)
+    application.add_middleware(Counted, metrics=metrics)
     return application

@@ -30,7 +30,7 @@ async def ask(
     """
     served: Served = request.app.state.served
     batcher: Batcher = request.app.state.batcher
-    found = await run_in_threadpool(served.get, name)
+    found = await served.find(name)
     question = await run_in_threadpool(make, found.model.questions)
     answering = asyncio.ensure_future(batcher.ask(found.model, question))
     leaving = asyncio.ensure_future(_gone(request))

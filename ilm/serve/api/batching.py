@@ -1,6 +1,7 @@
 """Questions that wait are answered together: one pass through the language model for as many as fit.
 
-Nobody waits for company: a pass begins as soon as the one before it has ended, with whatever is there by then.
+Nobody waits for company: a pass begins as soon as the one before it has ended, with whatever is there by then. All
+prompts of a pass are as long as its longest, so long ones do not share it with many.
 """
 
 import asyncio
@@ -13,6 +14,9 @@ from typing import Any
 from ilm.errors import IlmError
 from ilm.serve.item_language_model import ItemLanguageModel
 from ilm.serve.question import Answered, Question
+
+MAX_LENGTH = 16_384
+"""Prompts of a pass times the longest one's bytes: half a kilobyte each at 32 prompts, which is a long talk."""
 
 
 class Overloaded(IlmError):
@@ -92,14 +96,18 @@ class Batcher:
                 _end(waiting, answer)
 
     def _next(self) -> list[_Waiting]:
-        """The first that waits, and those behind it that fit into the same pass."""
-        batch = [self._waiting.popleft()]
-        left = self._max_prompts - len(batch[0].question.examples)
-        while self._waiting and self._waiting[0].model is batch[0].model:
-            left -= len(self._waiting[0].question.examples)
-            if left < 0:
+        """The first that waits, and those behind it for the same model that fit into the same pass."""
+        batch: list[_Waiting] = []
+        prompts, longest, model = 0, 0, self._waiting[0].model
+        for waiting in self._waiting:
+            if waiting.model is not model:
+                continue
+            prompts, longest = prompts + len(waiting.question.examples), max(longest, waiting.question.longest)
+            if batch and (prompts > self._max_prompts or prompts * longest > MAX_LENGTH):
                 break
-            batch.append(self._waiting.popleft())
+            batch.append(waiting)
+        for waiting in batch:
+            self._waiting.remove(waiting)
         return batch
 
     async def _alone(self, waiting: _Waiting) -> None:

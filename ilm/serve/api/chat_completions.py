@@ -19,7 +19,7 @@ from ilm.errors import LookupFailed
 from ilm.serve.api.asking import ask
 from ilm.serve.api.problems import RESPONSES
 from ilm.serve.api.schemas import ChatRequest, Message
-from ilm.serve.api.served import CHALLENGER, CHAMPION
+from ilm.serve.api.served import Served
 from ilm.serve.question import Question, Reply
 from ilm.serve.questions import Questions
 
@@ -59,10 +59,10 @@ async def chat_completions(wanted: ChatRequest, request: Request) -> JSONRespons
 @router.get("/models")
 async def models(request: Request) -> dict[str, Any]:
     """The names that requests may give as `model`."""
-    found = request.app.state.served.champion
-    created = int(found.since.timestamp()) if found else 0
-    names = [CHAMPION, CHALLENGER] if found else []
-    listed = [{"id": name, "object": "model", "created": created, "owned_by": "item-language-model"} for name in names]
+    served: Served = request.app.state.served
+    created = int(served.champion.since.timestamp()) if served.champion else 0
+    about = {"object": "model", "created": created, "owned_by": "item-language-model"}
+    listed = [{"id": name, **about} for name in served.names()]
     return {"object": "list", "data": listed}
 
 

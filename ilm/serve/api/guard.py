@@ -13,6 +13,9 @@ from ilm.serve.api.problems import problem
 OPEN = ("/health", "/ready")
 """Answered without a key, for load balancers; they tell nothing of users or items."""
 
+Refusal = tuple[int, str, str, dict[str, str]]
+"""Arguments of `problem`."""
+
 
 class Guard:
     """Refuses requests without the key, for a host that is not served, or with too large a body.
@@ -36,14 +39,14 @@ class Guard:
         headers = Headers(scope=scope)
         refused = self._refused(scope, headers)
         if refused is None:
-            await self._app(scope, self._counted(receive), send)
+            await self._app(scope, *self._cut_off(scope, receive, send))
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008})
         else:
             await problem(*refused)(scope, receive, send)
 
-    def _refused(self, scope: Scope, headers: Headers) -> tuple[int, str, str, dict[str, str]] | None:
+    def _refused(self, scope: Scope, headers: Headers) -> Refusal | None:
         if self._hosts and _name(headers.get("host", "")) not in self._hosts:
             return 400, "invalid_request_error", "this host name is not served here; see ilm serve --allow-host.", {}
         if self._key is not None and scope["path"] not in OPEN and not self._known(headers.get("authorization", "")):
@@ -53,8 +56,11 @@ class Guard:
         if not length.isdecimal():
             return 400, "invalid_request_error", "Content-Length is not a number.", {}
         if int(length) > self._max_bytes:
-            return 413, "invalid_request_error", f"the body is larger than {self._max_bytes:,} bytes.", {}
+            return self._too_large()
         return None
+
+    def _too_large(self) -> Refusal:
+        return 413, "invalid_request_error", f"the body is larger than {self._max_bytes:,} bytes.", {}
 
     def _known(self, authorization: str) -> bool:
         scheme, _, given = authorization.partition(" ")
@@ -67,9 +73,9 @@ class Guard:
             return False
         return hmac.compare_digest(given.strip().encode(), (self._key or "").encode())
 
-    def _counted(self, receive: Receive) -> Receive:
-        """Cut off a body that is longer than it says, or does not say."""
-        left = self._max_bytes
+    def _cut_off(self, scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
+        """End a body that does not say how long it is as soon as it is too long, and answer with that."""
+        left, answered = self._max_bytes, False
 
         async def counted() -> Message:
             nonlocal left
@@ -77,7 +83,15 @@ class Guard:
             left -= len(message.get("body", b""))
             return message if left >= 0 else {"type": "http.disconnect"}
 
-        return counted
+        async def answer(message: Message) -> None:
+            nonlocal answered
+            if left >= 0:
+                await send(message)
+            elif not answered:
+                answered = True
+                await problem(*self._too_large())(scope, receive, send)
+
+        return counted, answer
 
 
 def _name(host: str) -> str:

@@ -16,9 +16,12 @@ class Metrics:
     Args:
         waiting: how many questions wait now.
         version: which version is served now.
+        behind: whether something keeps a newer champion from being served.
     """
 
-    def __init__(self, waiting: Callable[[], int], version: Callable[[], str]) -> None:
+    def __init__(
+        self, waiting: Callable[[], int], version: Callable[[], str], behind: Callable[[], bool] = lambda: False
+    ) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "ilm_requests", "Requests by route and status.", ["route", "status"], registry=self._registry
@@ -30,6 +33,8 @@ class Metrics:
             "ilm_batch_prompts", "Prompts per pass of the model.", buckets=PROMPTS, registry=self._registry
         )
         Gauge("ilm_waiting", "Questions that wait.", registry=self._registry).set_function(waiting)
+        told = "1: the registry cannot be asked, or its champion does not load; an older one is served."
+        Gauge("ilm_champion_behind", told, registry=self._registry).set_function(behind)
         self._model = Info("ilm_model", "The champion that is served.", registry=self._registry)
         self._version = version
 
@@ -45,7 +50,10 @@ class Metrics:
 
 
 class Counted:
-    """Counts each request under its route's pattern: what users write in a path makes no new series."""
+    """Counts each request under its route's pattern: what users write in a path makes no new series.
+
+    To be the outermost: what is refused counts too, and a defect as the 500 that it will be answered with.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
@@ -65,6 +73,9 @@ class Counted:
 
         try:
             await self._app(scope, receive, counted)
+        except Exception:
+            status = 500
+            raise
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.observe(route, status, time.perf_counter() - began)

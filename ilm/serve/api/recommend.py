@@ -34,6 +34,6 @@ async def recommend(wanted: RecommendRequest, request: Request) -> RecommendResp
 @router.get("/items/{item_id:path}", tags=["catalogue"])
 async def item(item_id: str, request: Request, model: ModelName = CHAMPION) -> dict[str, Any]:
     """What the catalogue says of an item, by id or title."""
-    served = await run_in_threadpool(request.app.state.served.get, model)
-    found: dict[str, Any] = served.model.item(item_id)
+    served = await request.app.state.served.find(model)
+    found: dict[str, Any] = await run_in_threadpool(served.model.item, item_id)
     return found

@@ -77,11 +77,11 @@ class Message(BaseModel):
     """As OpenAI's clients write it."""
 
     role: Literal["user", "assistant", "system", "developer"]
-    content: str | list[ContentPart]
+    content: str | list[ContentPart] | None = None
 
     def words(self) -> str:
         """The text, whatever its form."""
-        parts = [self.content] if isinstance(self.content, str) else [part.text for part in self.content]
+        parts = [self.content] if isinstance(self.content, str) else [part.text for part in self.content or ()]
         return " ".join(part.strip() for part in parts).strip()
 
 
@@ -90,7 +90,7 @@ class ChatRequest(BaseModel):
 
     model: ModelName = "champion"
     messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
-    stream: bool = False
+    stream: bool | None = False
     user: Name | None = Field(default=None, description="Id of a user of the log.")
     history: list[Name] = Field(default=[], max_length=MAX_HISTORY, description="Or titles or ids, oldest first.")
     k: int = Field(default=3, ge=1, le=MAX_ITEMS, description="Items per answer.")

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from anyio import CapacityLimiter, to_thread
+
 from ilm.errors import IlmError
 from ilm.serve.item_language_model import ItemLanguageModel
 
@@ -42,7 +44,8 @@ class Served:
         self._challenger: ServedModel | None = None
         self._load_challenger = load_challenger
         self._failed_at: float | None = None
-        self._loading = threading.Lock()
+        self._challenged = False
+        self._loading, self._one_loads = threading.Lock(), CapacityLimiter(1)
         self.problem: str | None = None
         """What keeps a newer champion from being served, if anything does."""
 
@@ -50,14 +53,25 @@ class Served:
         """Serve this champion from now on."""
         self._champion, self.problem = champion, None
 
-    def forget_challenger(self) -> None:
-        """Load the challenger anew when it is asked for next."""
-        self._challenger, self._failed_at = None, None
+    def forget_challenger(self, there_is_another: bool) -> None:
+        """Load the challenger anew when it is asked for next. Waits for a loading that is under way."""
+        with self._loading:
+            self._challenger, self._failed_at, self._challenged = None, None, there_is_another
+
+    def names(self) -> list[str]:
+        """Of the models that there are now."""
+        return [CHAMPION] * (self._champion is not None) + [CHALLENGER] * self._challenged
 
     @property
     def champion(self) -> ServedModel | None:
         """Who is served now."""
         return self._champion
+
+    async def find(self, name: str) -> ServedModel:
+        """As `get`, without holding up an event loop; who waits for the challenger to be loaded occupies no thread."""
+        if name != CHALLENGER:
+            return self.get(name)
+        return await to_thread.run_sync(self.get, name, limiter=self._one_loads)
 
     def get(self, name: str) -> ServedModel:
         """The model of that name; loads the challenger if need be, so call it outside of an event loop.

@@ -27,7 +27,7 @@ class Visit:
 
     async def choose(self, model_name: str) -> None:
         """Talk to the champion or the challenger from now on; what was said stays."""
-        self._follow(await run_in_threadpool(self._served.get, model_name))
+        self._follow(await self._served.find(model_name))
         self.model_name = model_name
 
     async def say(self, words: str) -> Reply:
@@ -45,7 +45,7 @@ class Visit:
         self.session = Session(self.found.model, user=user)
 
     async def _asked(self, make: Callable[[], Question[Answered]]) -> Answered:
-        self._follow(await run_in_threadpool(self._served.get, self.model_name))
+        self._follow(await self._served.find(self.model_name))
         return await self._batcher.ask(self.found.model, await run_in_threadpool(make))
 
     def _follow(self, found: ServedModel) -> None:

@@ -82,3 +82,20 @@ def test_every_title_of_an_active_item_is_found(item):
 def test_a_title_that_is_no_items_gets_one_message_that_helps(wanted, message):
     with pytest.raises(LookupFailed, match=message):
         CATALOGUE.find(wanted)
+
+
+@given(
+    st.lists(st.sampled_from([*TITLES, "THE MATRIX", "MATRIX", "die", "Hard", " ", "!", "ß", "İt", "It", "(1", "up "]))
+)
+def test_looking_only_as_far_as_titles_of_that_letter_go_finds_what_looking_everywhere_finds(words):
+    text, found = "".join(words), []
+    spelled = CATALOGUE._spelled
+    for start in range(len(text)):
+        for end in range(len(text), start, -1):
+            free = not found or start >= found[-1][1]
+            whole = all(at in (0, len(text)) or not text[at - 1 : at + 1].isalnum() for at in (start, end))
+            items = spelled.get(text[start:end].casefold())
+            if free and whole and items and CATALOGUE._is_meant(text, start, end, items[0]):
+                found.append((start, end))
+                break
+    assert [(mention.start, mention.end) for mention in CATALOGUE.mentions(text)] == found

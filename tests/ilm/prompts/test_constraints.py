@@ -79,6 +79,8 @@ def test_an_item_is_allowed_exactly_if_all_holds_of_it(wanted, refused, first, l
         ({"genres": {"any": 3}}, "must be a list"),
         ({"year": {"from": "1990"}}, "must be a whole number"),
         ({"year": {"from": True}}, "must be a whole number"),
+        ({"Genres": {"any": ["Comedy"]}, "genres": {}}, "filters Genres, genres name a column twice"),
+        ({"YEAR": {"from": 1990}, "year": {"to": 1999}}, "name a column twice"),
         ({"year": {"since": 1990}}, "'year' has 'since'; it may have from and to"),
     ],
 )

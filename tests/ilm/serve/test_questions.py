@@ -157,3 +157,12 @@ def test_an_item_is_told_with_its_columns(model):
     }
     with pytest.raises(LookupFailed, match="Did you mean"):
         model.item("Ronin (1997)")
+
+
+def test_a_stranger_is_not_looked_for_until_somebody_reads_the_hint(model, monkeypatch):
+    looked_for = []
+    monkeypatch.setattr(type(model.questions), "_users_like", lambda self, user: looked_for.append(user) or ["alice"])
+    with pytest.raises(LookupFailed) as refused:
+        model.rank(user="alicia")
+    assert looked_for == [], "a search among all users is not for a server's every stranger"
+    assert str(refused.value).endswith("Near: alice.")

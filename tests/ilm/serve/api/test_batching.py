@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ilm.serve.api.batching import Batcher, Overloaded, TooLate
+from ilm.prompts.example import Example, Turn
+from ilm.serve.api.batching import MAX_LENGTH, Batcher, Overloaded, TooLate
 from ilm.serve.question import Question
 
 
@@ -29,8 +30,8 @@ class Echo:
         return [f"re: {words}" for words in self.passes[-1]]
 
 
-def question(words: str, prompts: int = 1) -> Any:
-    return Question((None,) * prompts, lambda scores: words)  # type: ignore[arg-type]
+def question(words: str, prompts: int = 1, prompt: str = "") -> Any:
+    return Question((Example((Turn((prompt,)),)),) * prompts, lambda scores: words)
 
 
 def run(main: Awaitable[Any]) -> Any:
@@ -77,7 +78,24 @@ def test_prompts_are_counted_and_a_large_question_goes_alone() -> None:
     run(main())
 
 
-def test_a_pass_asks_one_model() -> None:
+def test_a_long_prompt_does_not_make_many_short_ones_as_long_as_itself() -> None:
+    async def main() -> None:
+        model = Echo(held=True)
+        batcher = Batcher(32, 100, 10)
+        tasks = [asyncio.create_task(batcher.ask(model, question("0")))]
+        await begun(model)
+        long = "\u4f60" * (MAX_LENGTH // 3 // 2)  # three bytes each: two such prompts fill a pass
+        for words, prompt in (("a", long), ("b", "b"), ("c", "c"), ("d", "d"), ("e", long), ("f", long)):
+            tasks.append(asyncio.create_task(batcher.ask(model, question(words, prompt=prompt))))
+        await asyncio.sleep(0.01)
+        model.go.set()
+        await asyncio.gather(*tasks)
+        assert model.passes == [["0"], ["a", "b"], ["c", "d"], ["e", "f"]]
+
+    run(main())
+
+
+def test_a_pass_asks_one_model_whose_questions_need_not_wait_side_by_side() -> None:
     async def main() -> None:
         old, new = Echo(held=True), Echo()
         batcher = Batcher(32, 100, 10)
@@ -88,7 +106,7 @@ def test_a_pass_asks_one_model() -> None:
         await asyncio.sleep(0.01)
         old.go.set()
         assert await asyncio.gather(*tasks) == [f"re: {words}" for words in "abcde"]
-        assert (old.passes, new.passes) == ([["a"], ["b"], ["e"]], [["c", "d"]])
+        assert (old.passes, new.passes) == ([["a"], ["b", "e"]], [["c", "d"]])
 
     run(main())
 

@@ -43,7 +43,7 @@ def test_a_stream_says_the_same_piece_by_piece(api, tiny_model):
 
 
 def test_models_are_listed(api):
-    assert [model.id for model in api.models.list()] == ["champion", "challenger"]
+    assert [model.id for model in api.models.list()] == ["champion"]
 
 
 def test_a_history_and_a_number_go_along(api, tiny_model):
@@ -73,6 +73,20 @@ def test_a_mistake_is_the_clients_own_error(api, error, wrong):
     assert raised.value.body["message"]
 
 
+@pytest.mark.parametrize("half", [r"\ud800", r"Heat \udfff", r"\udc00\ud800"])
+def test_half_a_character_is_a_mistake_and_not_a_defect(address, half):
+    body = f'{{"messages": [{{"role": "user", "content": "{half}"}}]}}'
+    told = httpx.post(f"{address}/v1/chat/completions", content=body, headers={"Content-Type": "application/json"})
+    assert told.status_code == 422
+    assert "half a character" in told.json()["error"]["message"]
+
+
+def test_nulls_that_clients_send_are_nothing(address):
+    messages = [*ask("Hello"), {"role": "assistant", "content": None}, *ask("again")]
+    told = httpx.post(f"{address}/v1/chat/completions", json={"messages": messages, "stream": None, "user": None})
+    assert told.json()["choices"][0]["message"]["content"].startswith("Try ")
+
+
 def turns(*messages: tuple[str, object]) -> list[tuple[str, str]]:
     made = as_turns([Message(role=role, content=content) for role, content in messages])
     return [(turn["role"], turn["content"]) for turn in made]
@@ -83,6 +97,7 @@ def test_any_order_of_messages_becomes_turns():
     assert turns(("system", "Be brief."), ("user", "Hello")) == [("user", "Hello")]
     assert turns(("user", "Hello"), ("user", "there")) == [("user", "Hello\nthere")]
     assert turns(("assistant", "Welcome!"), ("user", "Hello")) == [("user", "Hello")]
+    assert turns(("user", "a"), ("assistant", None), ("user", "b")) == [("user", "a\nb")]
     assert turns(("user", "a"), ("assistant", "x"), ("assistant", "y"), ("user", parts)) == [
         ("user", "a"), ("assistant", "x\ny"), ("user", "a b"),
     ]  # fmt: skip

@@ -40,6 +40,13 @@ def test_without_the_key_nothing_is_told(guarded, authorization):
         assert answer.headers["www-authenticate"].startswith("Basic")
 
 
+def test_who_is_refused_is_counted(guarded):
+    for _ in range(2):
+        assert httpx.get(f"{guarded}/items/i1").status_code == 401
+    told = httpx.get(f"{guarded}/metrics", headers={"Authorization": f"Bearer {KEY}"}).text
+    assert 'ilm_requests_total{route="other",status="401"}' in told
+
+
 @pytest.mark.parametrize("authorization", [f"Bearer {KEY}", f"bearer {KEY}", basic(f"anna:{KEY}"), basic(f":{KEY}")])
 def test_the_key_opens_in_each_form(guarded, authorization):
     assert httpx.get(f"{guarded}/items/i1", headers={"Authorization": authorization.encode()}).status_code == 200
@@ -71,7 +78,9 @@ def test_a_large_body_that_does_not_say_so_is_cut_off(guarded):
     head += "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     with socket.create_connection((host, int(port)), timeout=10) as line:
         line.sendall(head.encode() + b"".join(b"100\r\n" + b"x" * 256 + b"\r\n" for _ in range(8)))
-        assert b" 200 " not in line.recv(1_000)
+        told = line.recv(1_000)
+        assert told.startswith(b"HTTP/1.1 413 ")
+        assert b"larger than 1,000 bytes" in told
     assert httpx.get(f"{guarded}/health").status_code == 200
 
 

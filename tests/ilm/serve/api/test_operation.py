@@ -36,6 +36,16 @@ def test_metrics_count_requests_by_route_and_not_by_what_is_written_there(client
     assert 'ilm_model_info{version="7"} 1.0' in told
 
 
+def test_metrics_tell_that_a_newer_champion_is_not_served(tiny_model):
+    served = Served()
+    served.exchange(ServedModel(tiny_model, "7"))
+    with listening(make_application(served, Limits())) as url:
+        assert "ilm_champion_behind 0.0" in httpx.get(f"{url}/metrics").text
+        served.problem = "version 8 does not load."
+        assert "ilm_champion_behind 1.0" in httpx.get(f"{url}/metrics").text
+        assert httpx.get(f"{url}/ready").json()["problem"] == "version 8 does not load."
+
+
 def test_the_documentation_is_fetched_from_here_alone(client):
     page = client.get("/docs").text
     assert "https://" not in page
@@ -116,6 +126,18 @@ def test_an_answer_that_takes_too_long_is_a_504(tiny_model):
         wait_until(lambda: httpx.post(f"{url}/recommend", json={"user": "alice"}).status_code == 200, 10)
 
 
+def test_who_is_being_answered_when_the_server_is_told_to_end_is_answered(tiny_model):
+    go, served = threading.Event(), Served()
+    served.exchange(ServedModel(slow(tiny_model, go), "1"))
+    application = make_application(served, Limits(max_prompts=1))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with listening(application) as url:
+            asked = [pool.submit(httpx.post, f"{url}/recommend", json={"user": "alice"}, timeout=30) for _ in range(2)]
+            wait_until(lambda: len(application.state.batcher) == 1, 10)
+            threading.Timer(0.3, go.set).start()  # the block ends, and with it the server, before
+        assert [answer.result().status_code for answer in asked] == [200, 200]
+
+
 def test_a_client_that_hangs_up_frees_its_place(tiny_model):
     go, served = threading.Event(), Served()
     served.exchange(ServedModel(slow(tiny_model, go), "1"))
@@ -151,6 +173,7 @@ def test_a_defect_is_told_without_its_traceback(tiny_model):
         answer = httpx.post(f"{url}/recommend", json={"user": "alice"})
         assert answer.status_code == 500
         assert "secret" not in answer.text
+        assert 'ilm_requests_total{route="/recommend",status="500"} 1.0' in httpx.get(f"{url}/metrics").text
 
 
 def test_the_challenger_is_loaded_when_it_is_asked_for_and_once(tiny_model, monkeypatch):
@@ -180,9 +203,55 @@ def test_the_challenger_is_loaded_when_it_is_asked_for_and_once(tiny_model, monk
         monkeypatch.setattr(served_models, "RETRY_SECONDS", 0.0)
         assert [ask().json()["version"], ask().json()["version"]] == ["8", "8"]
         assert len(loads) == 2
-        served.forget_challenger()
+        served.forget_challenger(True)
         ask()
         assert len(loads) == 3
+
+
+def test_champions_answer_while_many_wait_for_the_challenger(tiny_model):
+    go, loading = threading.Event(), threading.Event()
+
+    def load() -> ServedModel:
+        loading.set()
+        assert go.wait(20)
+        return ServedModel(tiny_model, "8")
+
+    served = Served(load)
+    served.exchange(ServedModel(tiny_model, "7"))
+    with listening(make_application(served, Limits())) as url, concurrent.futures.ThreadPoolExecutor(60) as pool:
+
+        def ask(model: str) -> str:
+            answer = httpx.post(f"{url}/recommend", json={"user": "alice", "model": model}, timeout=15)
+            return answer.json()["version"]
+
+        waiting = [pool.submit(ask, "challenger") for _ in range(60)]  # more than a server has threads
+        try:
+            assert loading.wait(10)
+            assert ask("champion") == "7"
+        finally:
+            go.set()
+        assert {answer.result() for answer in waiting} == {"8"}
+
+
+def test_a_challenger_that_is_replaced_while_it_loads_is_not_served(tiny_model):
+    go, loading = threading.Event(), threading.Event()
+    versions = iter("89")
+
+    def load() -> ServedModel:
+        version = next(versions)
+        loading.set()
+        assert go.wait(20)
+        return ServedModel(tiny_model, version)
+
+    served = Served(load)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(served.get, "challenger")
+        assert loading.wait(10)
+        forgetting = pool.submit(served.forget_challenger, True)
+        go.set()
+        assert first.result().version == "8"
+        forgetting.result()
+    assert served.get("challenger").version == "9"
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "TRACE"])
