@@ -47,7 +47,7 @@ def serve(project: Path, model: str, host: str, port: int, limits: Limits, follo
     if model == CHAMPION:
         follower.look()
     else:
-        follower.served.exchange(ServedModel(tried(named_bundle(project, model)), model))
+        follower.served.exchange(ServedModel(tried(named_bundle(project, model)), Path(model).name))
     application = make_application(follower.served, limits, key)
     add_page(application)
     config = uvicorn.Config(

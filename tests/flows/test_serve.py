@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,9 +16,8 @@ import pytest
 
 from flows import served_models
 from flows.registry_store import CHAMPION, Registry
-from flows.serve import guarded, is_loopback, required_key
 from flows.served_models import ChampionFollower
-from ilm.errors import ArtifactError, ConfigError
+from ilm.errors import ArtifactError
 from ilm.serve.api.application import make_application
 from ilm.serve.api.limits import Limits
 from ilm.serve.api.served import NotServed
@@ -27,6 +25,7 @@ from tests.conftest import put_store
 from tests.fake_project import ROOT, wait_until
 from tests.http_server import listening
 from tests.ilm.serve.conftest import make_model
+from tests.servers import mlflow_server
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +131,27 @@ def test_models_that_come_and_go_leave_no_copies_behind(home, registry, tmp_path
     assert follower.served.champion.model.rank(user="alice", k=1), "the copy is needed no longer"
 
 
+@pytest.mark.slow
+def test_a_champion_comes_from_a_server_elsewhere_and_leaves_no_copy(bundles, tmp_path, monkeypatch):
+    home, temporary = tmp_path / "home", tmp_path / "temporary"
+    home.mkdir()
+    temporary.mkdir()
+    (home / "params.yaml").write_text("")
+    with mlflow_server(f"sqlite:///{tmp_path / 'server.db'}", tmp_path / "artifacts") as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        registry = Registry.open(home)
+        registry.client.create_registered_model(registry.name)
+        run = registry.client.create_run("0").info
+        registry.client.log_artifacts(run.run_id, str(bundles[0]), "model/artifacts/bundle")
+        registry.client.create_model_version(registry.name, f"{run.artifact_uri}/model", run.run_id)
+        registry.set_alias(CHAMPION, "1")
+        monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+        follower = ChampionFollower(home, 1)
+        follower.look()
+    assert follower.served.champion.model.rank(user="alice", k=1)
+    assert list(temporary.iterdir()) == []
+
+
 def test_a_registry_that_is_down_ends_nothing(home, registry):
     follower = ChampionFollower(home, 0.05)
     follower.look()
@@ -228,55 +248,3 @@ def test_the_command_serves_survives_kill_9_and_ends_on_sigterm(home):
         assert httpx.post(f"{address}/recommend", json={"user": "alice"}).json() == first
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(30) in (0, -signal.SIGTERM)
-
-
-def run(home: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    command = [sys.executable, "-P", "-m", "flows.cli", "serve", *words]
-    return subprocess.run(command, cwd=home, env=env, capture_output=True, text=True, timeout=60)
-
-
-def test_a_door_to_other_machines_needs_a_key(home):
-    done = run(home, "--host", "0.0.0.0")
-    assert done.returncode == 2
-    assert "set ILM_API_KEY" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_port_that_is_taken_is_one_message(home):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        done = run(home, "--port", str(taken.getsockname()[1]))
-    assert done.returncode == 2
-    assert "cannot listen at 127.0.0.1" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [("127.0.0.1", True), ("127.1.2.3", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False),
-     ("10.0.0.1", False), ("example.org", False), ("localhost.example.org", False)],
-)  # fmt: skip
-def test_only_loopback_is_loopback(host, loopback, monkeypatch):
-    monkeypatch.delenv("ILM_API_KEY", raising=False)
-    assert is_loopback(host) == loopback
-    if loopback:
-        assert required_key(host) is None
-    else:
-        with pytest.raises(ConfigError, match="ILM_API_KEY"):
-            required_key(host)
-
-
-@pytest.mark.parametrize("key", ["short", "0123456789abcde", "0123456789abcdef\u00e9", "0123456789abcdef\n"])
-def test_a_key_that_is_none_is_refused(key, monkeypatch):
-    monkeypatch.setenv("ILM_API_KEY", key)
-    with pytest.raises(ConfigError, match="at least 16") as refused:
-        required_key("0.0.0.0")
-    assert key not in str(refused.value)
-
-
-def test_host_names_are_checked_on_loopback_and_where_they_are_given():
-    assert set(guarded(Limits(), "127.0.0.1").hosts) == {"localhost", "127.0.0.1", "::1"}
-    assert guarded(Limits(), "0.0.0.0").hosts == ()
-    assert "films.example.org" in guarded(Limits(hosts=("films.example.org",)), "0.0.0.0").hosts
