@@ -73,6 +73,9 @@ def test_somebody_talks_sees_cards_asks_why_and_edits_the_history(page: Page, ad
     expect(history).to_have_count(0)
     say(page, "older")
     expect(page.locator(".q-message-name").nth(1)).to_contain_text("or earlier")
+    page.get_by_text("Begin anew").click()
+    expect(page.locator(".q-message")).to_have_count(0)
+    expect(page.locator(".q-card")).to_have_count(0)
     assert page.wrong == []
     assert all(url.startswith(address) for url in page.requested), "nothing is fetched from elsewhere"
 

@@ -70,6 +70,7 @@ class _Page:
         with ui.row().classes("gap-1"):
             for words in EXAMPLES:
                 ui.chip(words, on_click=lambda words=words: self._say(words)).props("outline clickable dense")
+            ui.chip("Begin anew", icon="restart_alt", on_click=self._begin_anew).props("clickable dense")
 
     def _draw_history(self) -> None:
         ui.label("What is known of you").classes("text-base font-medium")
@@ -150,9 +151,13 @@ class _Page:
         except IlmError as error:
             self._tell(error)
             return
+        self._begin_anew()
+        self._show_history()
+
+    def _begin_anew(self) -> None:
+        self.visit.session.reset()
         self.messages.clear()
         self.cards.clear()
-        self._show_history()
 
     def _forget(self, place: int) -> None:
         del self.visit.session.history[place]
