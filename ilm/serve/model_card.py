@@ -77,6 +77,7 @@ def model_card(folder: Path, evaluation: Mapping[str, Any] | None, data: str | N
     active = catalogue.filter(pc.field("active"))
     sequences = pq.read_metadata(folder / "sequences.parquet").num_rows
     users = pq.read_metadata(folder / "user_ids.parquet").num_rows
+    placeholders = " and ".join(f"`{token}`".replace("|", "\\|") for token in (ITEM_TOKEN, USER_TOKEN))  # in a table
     language_model = Path(card["language_model"]).name  # of a folder its name, not where it lies here
     encoder = dict(card["encoder"])
     kind, sizes = encoder.pop("kind"), ", ".join(f"{name} {value}" for name, value in sorted(encoder.items()))
@@ -87,7 +88,7 @@ def model_card(folder: Path, evaluation: Mapping[str, Any] | None, data: str | N
         "Soft tokens per item": card["soft_tokens"] if not card["item_name_tokens"] else "none: items by their titles",
         "Items of a history shown": card["max_history"],
         "Language model": f"`{language_model}`, SHA-256 `{card['language_model_sha256']}`",
-        "Placeholders": f"`{ITEM_TOKEN}` and `{USER_TOKEN}`, put behind the tokenizer's own tokens when it is loaded",
+        "Placeholders": f"{placeholders}: put behind the tokenizer's own tokens when it is loaded",
         "CF space": f"`{card['space_id']}`",
     }
     return _CARD.format(
