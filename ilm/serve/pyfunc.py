@@ -8,6 +8,7 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from ilm.errors import LookupFailed
@@ -38,7 +39,8 @@ class IlmModel(PythonModel):
             row (position of the request), rank (from 1), item_id, title, score.
 
         Raises:
-            LookupFailed: a row has neither user nor history, or both, or names what is unknown; it is told which row.
+            MlflowException: a row has neither user nor history, or both, or names what is unknown; it is told which
+                row. MLflow's server answers 400 then.
         """
         questions = [self._question(row, request) for row, request in enumerate(model_input.to_dict(orient="records"))]
         passes = [questions[start : start + PASS] for start in range(0, len(questions), PASS)]
@@ -60,7 +62,7 @@ class IlmModel(PythonModel):
                 where=None if where is None else _constraints(where),
             )
         except LookupFailed as error:  # its own words: hints that name other users are not for who asks a server
-            raise LookupFailed(f"row {row}: {error.args[0]}") from None
+            raise MlflowException.invalid_parameter_value(f"row {row}: {error.args[0]}") from None
 
 
 def _given(value: Any) -> Any:

@@ -54,15 +54,29 @@ def _answers(address: str) -> bool:
         return False
 
 
+def posted(address: str, *rows: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    body = json.dumps({"dataframe_records": rows}).encode()
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
 @pytest.mark.slow
 def test_mlflows_own_server_answers_as_the_command_line_does(trained: Path) -> None:
+    user = pq.read_table(trained / "data/features/user_ids.parquet")["user_id"][0].as_py()
     with mlflow_serving(trained) as address:
-        rows = {"dataframe_records": [{"history": HISTORY, "k": 5}]}
-        request = urllib.request.Request(address, json.dumps(rows).encode(), {"Content-Type": "application/json"})
-        found = json.loads(urllib.request.urlopen(request, timeout=60).read())["predictions"]
-    assert [(row["rank"], row["item_id"]) for row in found] == [
+        status, found = posted(address, {"user_id": user, "k": 1}, {"history": HISTORY, "k": 5})
+        refused = posted(address, {"history": HISTORY}, {"user_id": "nobody"})
+    assert status == 200
+    assert [(row["rank"], row["item_id"]) for row in found["predictions"] if row["row"] == 1] == [
         (row["rank"], row["item_id"]) for row in recommended(trained)
     ]
+    assert refused[0] == 400
+    assert "row 1: user 'nobody' is not among the" in refused[1]["message"]
+    assert "Traceback" not in json.dumps(refused[1])
 
 
 def test_an_exported_champion_answers_as_the_registered_one(trained: Path, tmp_path: Path) -> None:
