@@ -100,7 +100,7 @@ def _shard(model: ItemLanguageModel, users: Sequence[str], k: int, path: Path) -
         yield len(users), False
         return
     rows: dict[str, list[Any]] = {}
-    for batch in _batches(model, users):
+    for batch in by_length(model, users):
         questions = [model.questions.recommendation(user=user, k=k) for user in batch]
         rows |= dict(zip(batch, (reply.items for reply in model.answer(questions)), strict=True))
         yield len(batch), True
@@ -116,10 +116,10 @@ def _readable(path: Path) -> bool:
         return False
 
 
-def _batches(model: ItemLanguageModel, users: Sequence[str]) -> list[list[str]]:
+def by_length(model: ItemLanguageModel, users: Sequence[str]) -> list[list[str]]:
     """Users with histories of like length together: a pass is as long as its longest prompt."""
-    by_length = sorted(users, key=lambda user: (len(model.history(user)), user))
-    return [by_length[start : start + BATCH] for start in range(0, len(by_length), BATCH)]
+    ordered = sorted(users, key=lambda user: (len(model.history(user)), user))
+    return [ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)]
 
 
 def _table(users: Sequence[str], rows: dict[str, list[Any]]) -> pa.Table:
