@@ -14,6 +14,7 @@ BENCHMARKS = (
     "stage1_step",
     "full_ranking",
     "ingest",
+    "recommend",
     "serve",
     "serve_exchange",
 )

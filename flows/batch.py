@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def recommend_all_users(project: Path, name: str, out: Path, k: int) -> None:
-    """Write recommendations for all users of a model into a folder, with a bar.
+    """Write recommendations for all users of a model into a file, with a bar.
 
     Args:
         project: root folder.
@@ -14,7 +14,7 @@ def recommend_all_users(project: Path, name: str, out: Path, k: int) -> None:
         k: items per user.
 
     Raises:
-        IlmError: the model does not load, or the folder holds something else.
+        IlmError: the model does not load, or the file holds something else.
     """
     from tqdm import tqdm
 

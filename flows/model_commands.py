@@ -26,7 +26,7 @@ def recommend(
     k: Annotated[int, typer.Option("-k", help="How many items.", min=1)] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     all_users: Annotated[bool, typer.Option("--all-users", help="For every user of the log, into --out.")] = False,
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Parquet files; go on in it if cut short.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Parquet; a run that was cut short goes on.")] = None,
     model: Model = "champion",
 ) -> None:
     """Recommend unseen items, for a user, for a history, or for all users (docs/batch.md).

@@ -95,7 +95,7 @@ def pyfunc_arguments(project: Path, bundle: Path, inputs: Path) -> dict[str, Any
     import pyarrow.parquet as pq
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
-    from mlflow.types.schema import Array
+    from mlflow.types.schema import AnyType
 
     lineage = bundle.parent / LINEAGE
     lineage.mkdir()
@@ -105,7 +105,8 @@ def pyfunc_arguments(project: Path, bundle: Path, inputs: Path) -> dict[str, Any
     catalogue = pq.read_table(bundle / paths.CATALOGUE.name, columns=["item_id", "active"])
     known = catalogue.filter(pc.field("active"))["item_id"].slice(0, 2).to_pylist()
     text, number = DataType.string, DataType.long
-    columns: dict[str, DataType | Array] = {"user_id": text, "history": Array(text), "k": number}
+    # Cells may be empty; MLflow takes no frame with an empty cell in a column of lists or whole numbers.
+    columns = {"user_id": text} | {name: AnyType() for name in ("history", "k", "exclude", "where")}
     outputs = {"row": number, "rank": number, "item_id": text, "title": text, "score": DataType.double}
     return {
         "python_model": str(Path(ilm.serve.__path__[0]) / "pyfunc.py"),

@@ -6,7 +6,17 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import full_ranking, ingest, rank_head, serve, serve_exchange, stage1_step, stage2_step, trie_beams
+from benchmarks import (
+    full_ranking,
+    ingest,
+    rank_head,
+    recommend,
+    serve,
+    serve_exchange,
+    stage1_step,
+    stage2_step,
+    trie_beams,
+)
 from benchmarks.timing import interleaved
 from benchmarks.untrained import untrained
 from ilm.params import FinetuneParams
@@ -45,6 +55,12 @@ def test_the_benchmark_of_ingest_reports_the_same(form, event_ids):
     result = ingest.run(rows=300, forms=(form,), event_ids=event_ids)
     require_entry(ingest, result)
     assert result["detail"][form]["peak_mb"] > 0
+
+
+def test_the_benchmark_of_recommendations_for_all_reports_the_same(llm):
+    result = recommend.run(llm=llm, items=60, users=70, history=6, k=3, repetitions=1)
+    require_entry(recommend, result)
+    assert result["detail"]["tokens"] < result["detail"]["tokens_unsorted"]
 
 
 def test_the_benchmark_of_the_server_reports_the_same(llm):

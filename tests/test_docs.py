@@ -39,7 +39,7 @@ def test_settings_page_lists_the_setting_with_its_default_and_a_meaning(section,
 def test_every_command_that_a_page_names_exists(page):
     text = page.read_text(encoding="utf-8")
     commands = get_command(app).commands
-    assert set(re.findall(r"(?:^|`)ilm ([a-z]+)", text, re.MULTILINE)) <= set(commands)
+    assert set(re.findall(r"(?:^|`)ilm ([a-z-]+)", text, re.MULTILINE)) <= set(commands)
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from ilm.errors import DataError
 
@@ -37,30 +36,33 @@ class TextMap:
         known = np.flatnonzero(vectors.any(axis=1))
         if not len(known):
             raise DataError("no item has a CF vector, so none can be learned from texts. Run `dvc repro cf`.")
-        counts = _counts([texts[item] for item in known.tolist()])
-        self._idf = np.log((1 + len(known)) / (1 + np.asarray((counts > 0).sum(axis=0)).ravel())) + 1.0
-        features, wanted = self._weighted(counts), vectors[known].astype(np.float64)
+        places = [_places(texts[item]) for item in known.tolist()]
+        counts = np.bincount(np.concatenate(places), minlength=PLACES)
+        self._idf = np.log((1 + len(known)) / (1 + counts)) + 1.0
+        wanted = vectors[known].astype(np.float64)
         self._mean = wanted.mean(axis=0)
-        gram = np.asarray((features.T @ features).todense()) + ridge * np.eye(PLACES)
-        self._map = np.linalg.solve(gram, features.T @ (wanted - self._mean))  # [PLACES, d]
+        gram, right = ridge * np.eye(PLACES), np.zeros((PLACES, wanted.shape[1]))
+        for item, vector in zip(places, wanted - self._mean, strict=True):  # few words each: no matrix is needed
+            weights = self._weights(item)
+            gram[np.ix_(item, item)] += np.outer(weights, weights)
+            right[item] += np.outer(weights, vector)
+        self._map = np.linalg.solve(gram, right)  # [PLACES, d]
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors [m, d] of items with these words; without a known word, the mean item's."""
-        out: NDArray[np.float32] = (self._weighted(_counts(texts)) @ self._map + self._mean).astype(np.float32)
+        rows = [self._weights(item) @ self._map[item] for item in map(_places, texts)]
+        out: NDArray[np.float32] = (np.array(rows).reshape(-1, len(self._mean)) + self._mean).astype(np.float32)
         return out
 
-    def _weighted(self, counts: csr_matrix) -> csr_matrix:
-        weighted = counts.multiply(self._idf).tocsr()
-        lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1))).ravel()
-        return weighted.multiply(1.0 / np.maximum(lengths, 1e-12)[:, None]).tocsr()
+    def _weights(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Of an item's places; of length 1."""
+        weights: NDArray[np.float64] = self._idf[places]
+        return weights / max(float(np.linalg.norm(weights)), 1e-12)
 
 
-def _counts(texts: Sequence[str]) -> csr_matrix:
-    """[n, PLACES], 1.0 where a text has a word of that place."""
-    places = [sorted({_place(word) for word in _WORD.findall(text.lower())}) for text in texts]
-    rows = np.repeat(np.arange(len(texts)), [len(of) for of in places])
-    columns = np.array([place for of in places for place in of], dtype=np.int64)
-    return csr_matrix((np.ones(len(columns)), (rows, columns)), shape=(len(texts), PLACES))
+def _places(text: str) -> NDArray[np.int64]:
+    """Where the words of a text are counted, each place once, in order."""
+    return np.array(sorted({_place(word) for word in _WORD.findall(text.lower())}), dtype=np.int64)
 
 
 def _place(word: str) -> int:

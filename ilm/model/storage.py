@@ -87,7 +87,7 @@ def save_bridge(folder: Path, model: Bridge, card: BridgeCard, history: list[dic
 
 
 def load_bridge(
-    folder: Path, items: int | None = None, language_model: Path | None = None
+    folder: Path, items: int | None = None, language_model: str | Path | None = None
 ) -> tuple[Bridge, BridgeCard]:
     """Read an Item-Language Model and load its frozen language model by name and hash.
 
@@ -95,7 +95,7 @@ def load_bridge(
         folder: of the model.
         items: size of the catalogue now, if it has grown since: the items behind those that the model knows get no
             learned part of their own, and the bias of the item that is asked for least.
-        language_model: a folder with the language model, which is then not looked for by name.
+        language_model: a name or folder other than that of the training, where the language model is found now.
 
     Raises:
         ArtifactError: a file is missing, damaged or does not fit; the language model is not the one of the training.

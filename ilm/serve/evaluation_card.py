@@ -24,8 +24,8 @@ def evaluation_sections(evaluation: Mapping[str, Any]) -> str:
     asked = f"Next item of {data['cases']:,} users, split `{data['split']}`, " if "cases" in data else ""
     head = f"{asked}full catalogue, items seen before left out; 95 % intervals over users."
     slices = _slices(evaluation)
-    parts = ["## Metrics", head, _metrics(evaluation)]
-    parts += ["## Slices", "HR@10 with the history shown:", slices] if slices else []
+    parts = ["## Metrics", head, _metrics(evaluation), *_differences(evaluation)]
+    parts += ["## Slices", "HR@10 with the history shown:", slices, *_breadth(evaluation)] if slices else []
     return "\n\n".join([*parts, "## Known limits", LIMITS])
 
 
@@ -45,6 +45,27 @@ def _metrics(evaluation: Mapping[str, Any]) -> str:
 
 def _cell(value: float, interval: Mapping[str, float] | None) -> str:
     return f"{value:.4f}" + (f" ({interval['low']:.4f} to {interval['high']:.4f})" if interval else "")
+
+
+def _differences(evaluation: Mapping[str, Any]) -> list[str]:
+    """How far it is from each other system, user by user."""
+    lines = []
+    for pair, tasks in sorted(evaluation.get("significance", {}).get("paired", {}).items()):
+        test = tasks["sequential"]["filtered"]["hr_at_10"]
+        spread = f"{test['low']:+.4f} to {test['high']:+.4f}"
+        lines.append(f"- {pair.split('_minus_')[1]}: {test['difference']:+.4f} ({spread}), p {test['p_holm']:.4f}")
+    told = "HR@10 with the history shown, minus that of another system, paired by user (p after Holm's correction):"
+    return [told, "\n".join(lines)] if lines else []
+
+
+def _breadth(evaluation: Mapping[str, Any]) -> list[str]:
+    """How much of the catalogue it recommends, and how popular that is."""
+    lines = [
+        f"- {system}: {found['coverage_at_10']:.1%} of the catalogue, {found['mean_popularity_at_10']:.0f} interactions"
+        for system, found in sorted(evaluation["slices"].get("recommendations", {}).get("sequential", {}).items())
+    ]
+    told = "What the lists of ten hold between them, and how often their items were chosen in training:"
+    return [told, "\n".join(lines)] if lines else []
 
 
 def _slices(evaluation: Mapping[str, Any]) -> str:

@@ -70,9 +70,13 @@ class ItemLanguageModel:
         self.questions = Questions(ranker, catalogue, histories(users, sequences), factors.item_factors, cold)
 
     @classmethod
-    def from_pretrained(cls, path: str | Path) -> "ItemLanguageModel":
-        """Load a model from the folder that `save_pretrained`, `ilm export` or the registry wrote; the language model
-        is found by its name, unless the folder has it.
+    def from_pretrained(cls, path: str | Path, language_model: str | Path | None = None) -> "ItemLanguageModel":
+        """Load a model from the folder that `save_pretrained`, `ilm export` or the registry wrote.
+
+        Args:
+            path: the folder.
+            language_model: a built-in name or a folder with the frozen language model; None: the folder has it, or it
+                is found by the name that it was trained under.
 
         Raises:
             ArtifactError: a file is missing, changed or one too many; files do not belong together; or the language
@@ -81,10 +85,9 @@ class ItemLanguageModel:
         folder = Path(path)
         bundle.verify(folder)
         tables = {name: _read(folder / name, columns) for name, columns in _COLUMNS.items()}
-        language_model = folder / bundle.LANGUAGE_MODEL
-        model, card = load_bridge(
-            folder / bundle.MODEL, language_model=language_model if language_model.is_dir() else None
-        )
+        if language_model is None and (folder / bundle.LANGUAGE_MODEL).is_dir():
+            language_model = folder / bundle.LANGUAGE_MODEL
+        model, card = load_bridge(folder / bundle.MODEL, language_model=language_model)
         factors = cf_factors.load(folder / bundle.FACTORS)
         return cls(HeadRecommender(model, card, factors), factors, tables, folder)
 

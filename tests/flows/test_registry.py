@@ -38,7 +38,9 @@ class StandIn:
     def questions(self) -> "StandIn":
         return self
 
-    def recommendation(self, *, user: str | None = None, history: list[str] | None = None, k: int = 10) -> Reply:
+    def recommendation(
+        self, *, user: str | None = None, history: list[str] | None = None, k: int = 10, **filters: Any
+    ) -> Reply:
         if user not in (None, "u") or not {*(history or [])} <= {"a", "b"}:
             raise LookupFailed("unknown.")
         asked = f"{user} {history}"

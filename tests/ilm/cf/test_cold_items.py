@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from ilm.cf.cold_items import TextMap, _counts
+from ilm.cf.cold_items import PLACES, TextMap, _places
 from ilm.errors import DataError
 
 TEXTS = [
@@ -19,7 +19,7 @@ VECTORS = RNG.normal(size=(5, 3)).astype(np.float32)
 
 
 def features(texts: list[str], among: list[str]) -> np.ndarray:
-    counts, rest = _counts(among).toarray(), _counts(texts).toarray()
+    counts, rest = (np.array([np.isin(np.arange(PLACES), _places(text)) for text in of]) for of in (among, texts))
     weighted = rest * (np.log((1 + len(among)) / (1 + counts.sum(axis=0))) + 1)
     return np.asarray(weighted / np.linalg.norm(weighted, axis=1, keepdims=True))
 

