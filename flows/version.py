@@ -106,7 +106,8 @@ def pyfunc_arguments(project: Path, bundle: Path, inputs: Path) -> dict[str, Any
     known = catalogue.filter(pc.field("active"))["item_id"].slice(0, 2).to_pylist()
     text, number = DataType.string, DataType.long
     # Cells may be empty; MLflow takes no frame with an empty cell in a column of lists or whole numbers.
-    columns = {"user_id": text} | {name: AnyType() for name in ("history", "k", "exclude", "where")}
+    anything: Any = AnyType  # its constructor has no types
+    columns = {"user_id": text} | {name: anything() for name in ("history", "k", "exclude", "where")}
     outputs = {"row": number, "rank": number, "item_id": text, "title": text, "score": DataType.double}
     return {
         "python_model": str(Path(ilm.serve.__path__[0]) / "pyfunc.py"),

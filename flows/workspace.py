@@ -15,18 +15,11 @@ from ilm.errors import DataError, IlmError
 from ilm.files import replaced
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from ilm.data.ingest import Ingested
     from ilm.data.proposal import Found, Proposal
 
 ROOT = Path(__file__).parents[1]
 FORMS = (".parquet", ".csv", ".jsonl")
-CORES = (5, 3, 2)
-"""Interactions that a user and an item must have: the largest that leaves enough."""
-ENOUGH = {"user_id": 50, "item_id": 50}
-"""Users and items that must be left (`validate.min_users`, `validate.min_items`)."""
-ENOUGH_INTERACTIONS = 1_000
 
 
 @dataclass(frozen=True)
@@ -47,9 +40,10 @@ def init(folder: Path, files: Files, given: Mapping[str, str], confirmed: Callab
         confirmed: asked after the proposal is printed.
 
     Raises:
-        IlmError: a file is not readable, it is not clear what is what, too little would be left, or the folder is
-            there already.
+        IlmError: a file is not readable, it is not clear what is what, too little is there to learn from, or the
+            folder is there already.
     """
+    from ilm.data.chosen_settings import choose
     from ilm.data.folder import read_whole
     from ilm.data.ingest import ingest
     from ilm.data.proposal import propose
@@ -63,8 +57,10 @@ def init(folder: Path, files: Files, given: Mapping[str, str], confirmed: Callab
         RawTable(files.items.name, items, _names(proposal.items), "data.item_columns"),
     )
     found = ingest(Source(*tables), max_quarantine_fraction=1.0)
-    core = core_of(found.interactions)
-    print("\n".join(_lines(files, proposal, found, core, (len(interactions), len(items)))))
+    choices, sizes = choose(found.interactions, found.items)
+    print("\n".join(_lines(files, proposal, found, (len(interactions), len(items)))))
+    print(f"left to learn from: {sizes.users:,} users, {sizes.items:,} items, {sizes.interactions:,} interactions")
+    print("\n".join(f"{choice.setting}: {choice.value}  ({choice.why})" for choice in choices))
     if not confirmed():
         print("init  nothing was written.")
         return
@@ -72,34 +68,9 @@ def init(folder: Path, files: Files, given: Mapping[str, str], confirmed: Callab
         "data.source": "folder",
         "data.interaction_columns": _mapped(proposal.interactions),
         "data.item_columns": _mapped(proposal.items),
-        "split.min_user_interactions": core,
-        "split.min_item_interactions": core,
-    }
+    } | {choice.setting: choice.value for choice in choices}
     _write(folder, files, settings)
     print(f"init  {folder}\ntry next\n  cd {folder}\n  ilm train --bootstrap")
-
-
-def core_of(interactions: "pl.DataFrame") -> int:
-    """The largest of CORES that leaves enough users, items and interactions.
-
-    Raises:
-        DataError: none does.
-    """
-    from ilm.data.split import k_core
-
-    for core in CORES:
-        try:
-            left = k_core(interactions, core, core)
-        except DataError:  # nothing is left
-            continue
-        enough = all(left[name].n_unique() >= least for name, least in ENOUGH.items())
-        if enough and len(left) >= ENOUGH_INTERACTIONS:
-            return core
-    raise DataError(
-        f"of users and items with {CORES[-1]} interactions or more, fewer than {ENOUGH['user_id']} users, "
-        f"{ENOUGH['item_id']} items or {ENOUGH_INTERACTIONS:,} interactions are left: too little to learn anything. "
-        "Bring a longer log."
-    )
 
 
 def with_settings(params: str, settings: Mapping[str, Any]) -> str:
@@ -113,7 +84,7 @@ def with_settings(params: str, settings: Mapping[str, Any]) -> str:
 
     for name, value in settings.items():
         section, key = name.split(".")
-        pattern = re.compile(rf"(?ms)^({section}:\n(?:(?:[ #][^\n]*)?\n)*?  {key}: )([^#\n]*?)(\s*#[^\n]*)?$")
+        pattern = re.compile(rf"(?ms)^({section}:[^\n]*\n(?:(?:[ #][^\n]*)?\n)*?  {key}: )([^#\n]*?)(\s*#[^\n]*)?$")
         found = pattern.search(params)
         if found is None:
             raise IlmError(f"params.yaml: no setting {name}. Restore the file: git checkout params.yaml.")
@@ -163,9 +134,7 @@ def _mapped(found: "Mapping[str, Found]") -> dict[str, str]:
     return {ours: column.column for ours, column in found.items() if column.column != ours}
 
 
-def _lines(files: Files, proposal: "Proposal", found: "Ingested", core: int, rows: tuple[int, int]) -> list[str]:
-    from ilm.data.split import k_core
-
+def _lines(files: Files, proposal: "Proposal", found: "Ingested", rows: tuple[int, int]) -> list[str]:
     lines = []
     for path, count, columns in (
         (files.interactions, rows[0], proposal.interactions),
@@ -175,15 +144,10 @@ def _lines(files: Files, proposal: "Proposal", found: "Ingested", core: int, row
         lines += [f"  {ours:<11} <- {column.column:<20} {column.why}" for ours, column in columns.items()]
     texts = [name for name in found.items.columns if name not in ("item_id", "title")]
     lines.append(f"  {'texts':<11} <- {', '.join(texts) or 'none: only titles tell items apart'}")
-    left = k_core(found.interactions, core, core)
     if "timestamp" in found.interactions.columns and found.interactions["timestamp"].dtype.is_temporal():
         first, *_, last = found.interactions["timestamp"].sort().dt.strftime("%Y-%m-%d")
         lines.append(f"from {first} to {last}")
     aside = found.quarantine.group_by("rule", maintain_order=True).len().rows() if len(found.quarantine) else []
     rules = ", ".join(f"{rule} {count:,}" for rule, count in aside)
     lines.append(f"set aside: {len(found.quarantine):,} rows{f' ({rules})' if rules else ''}")
-    lines.append(
-        f"split.min_user_interactions, split.min_item_interactions: {core}, which leaves "
-        f"{left['user_id'].n_unique():,} users, {left['item_id'].n_unique():,} items, {len(left):,} interactions"
-    )
     return lines

@@ -159,7 +159,10 @@ class ModelParams(Section):
     text_encoder: str = "all-minilm-l6-v2"
     """Built-in name or a local folder of a BERT-like encoder; gives the Q-Former its start."""
     llm: str = "smollm2-135m-instruct"
-    """Built-in name or a local folder of a causal language model; always frozen."""
+    """A causal language model: built-in name, folder, or hub id in the local cache; always frozen
+    ([how](language-models.md))."""
+    quantisation: Literal["none", "nf4"] = "none"
+    """Of the LLM's matrices; nf4: 4 bits, with the extra `quantised`."""
     layers: PositiveInt = 3
     """Q-Former layers, taken from the bottom of the text encoder."""
     queries: PositiveInt = 4

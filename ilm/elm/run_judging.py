@@ -118,7 +118,7 @@ def _require_model(folder: Path, read: ElmFeatures) -> None:
 def _load(folder: Path, read: ElmFeatures, hardware: Hardware, max_tokens: int) -> Speaker:
     model, _ = load_bridge(folder)
     model.to(hardware.device)
-    model.language_model.model.to(device=hardware.device, dtype=hardware.dtype)
+    model.language_model.move(hardware.device, hardware.dtype)
     return Speaker(model, torch.from_numpy(read.factors.item_factors), max_tokens)
 
 

@@ -63,8 +63,8 @@ def train_system(
     start, pretrained = load_encoder(encoder)
     cf_factors.require_space(read.factors, pretrained.space_id, str(encoder))
     hardware = find_hardware(model_params.precision)
-    language_model = load_language_model(model_params.llm)
-    language_model.model.to(device=hardware.device, dtype=hardware.dtype)
+    language_model = load_language_model(model_params.llm, quantisation=model_params.quantisation)
+    language_model.move(hardware.device, hardware.dtype)
     before = language_model.weights_digest()
 
     torch.manual_seed(params.seed)

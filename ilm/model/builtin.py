@@ -6,6 +6,7 @@ where pip put it. Source files are checked against pinned hashes, converted file
 
 import importlib.util
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,14 +45,17 @@ def cache_folder() -> Path:
 
 
 def resolve(name: str) -> Path:
-    """Folder that `transformers` can load: a built-in model by name, or a local folder as it is.
+    """Folder that `transformers` can load: a built-in model by name, a local folder as it is, or the cached files of a
+    model on the Hugging Face hub (`owner/name`), which is not asked.
 
     Raises:
-        ArtifactError: unknown name, package not installed, or a file that does not have its pinned hash.
+        ArtifactError: unknown name, not in the cache, package not installed, or a file without its pinned hash.
     """
     if name not in BUILTIN:
         if (Path(name) / "config.json").is_file():
             return Path(name)
+        if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not Path(name).exists():
+            return _cached(name)
         raise ArtifactError(
             f"model '{name}': neither a built-in model ({', '.join(sorted(BUILTIN))}) nor a folder with a config.json. "
             "Correct model.llm or model.text_encoder in params.yaml."
@@ -66,6 +70,23 @@ def load_quietly() -> None:
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+
+
+def _cached(hub_id: str) -> Path:
+    """Where the local cache of the Hugging Face hub has a model, in the revision that was downloaded last."""
+    from transformers.utils.hub import cached_file
+
+    try:
+        found = cached_file(hub_id, "config.json", local_files_only=True)
+    except OSError:
+        found = None
+    if found is None:
+        raise ArtifactError(
+            f"model '{hub_id}': neither a folder nor in the local cache of the Hugging Face hub, and nothing is "
+            f"downloaded by itself. Run `hf download {hub_id}` once (before it `hf auth login`, where its licence must "
+            "be accepted)."
+        )
+    return Path(found).parent
 
 
 def _verified_source(name: str) -> Path:

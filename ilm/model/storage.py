@@ -59,6 +59,8 @@ class BridgeCard:
     """Longest item name in tokens, where items stand in a prompt by their titles; 0 where they are soft tokens."""
     index_seed: int | None = None
     """Seed of the random index strings that it answers with where it spells an item; None: it answers with titles."""
+    quantisation: str = "none"
+    """Of the language model's matrices in memory; the hash is that of its files."""
 
 
 Card = TypeVar("Card", EncoderCard, BridgeCard)
@@ -104,7 +106,9 @@ def load_bridge(
     known, card = card.items, replace(card, items=items or card.items)
     if card.items < known or (card.items > known and card.item_name_tokens):
         raise ArtifactError(f"{folder}: made for {known:,} items, and cannot be used for {card.items:,}. Train again.")
-    frozen = load_language_model(str(language_model or card.language_model), card.language_model_sha256)
+    frozen = load_language_model(
+        str(language_model or card.language_model), card.language_model_sha256, quantisation=card.quantisation
+    )
     names = torch.full((card.items, card.item_name_tokens), -1) if card.item_name_tokens else None
     encoder = _built(folder, card.encoder)
     try:

@@ -52,7 +52,7 @@ def recommend_all(
     folder = shards_folder(out)
     if not _finished(out, manifest):
         _begin(folder, manifest)
-        parts = []
+        parts: list[Path] = []
         for start in range(0, len(users), shard_users):
             parts.append(folder / f"{len(parts):05}.parquet")
             yield from _shard(model, users[start : start + shard_users], k, parts[-1])

@@ -25,6 +25,7 @@ from ilm.train.checkpoint import CheckpointStore, training_key
 from ilm.train.distributed import find_hardware
 from ilm.train.features import read_examples, read_pairs
 from ilm.train.held_out import split_material
+from ilm.train.memory import require_memory
 from ilm.train.stage2 import Stage2Data, finetune
 
 if TYPE_CHECKING:
@@ -82,11 +83,13 @@ def run_finetune(
     Raises:
         ArtifactError: an input is missing or damaged, encoder and CF factors are of different spaces, or the language
             model was not left as it was.
+        ConfigError: the memory at hand is not enough.
         TrainingDiverged: a loss or gradient is not finite.
     """
     model_params = cast("ModelParams", SimpleNamespace(**model))
     params = cast("FinetuneParams", SimpleNamespace(**finetuning))
     factors = cf_factors.load(inputs.cf_factors)
+    require_memory(model, finetuning, max_history, len(factors.item_factors))
     encoder, pretrained = load_encoder(inputs.encoder)
     cf_factors.require_space(factors, pretrained.space_id, str(inputs.encoder))
     hardware = find_hardware(model_params.precision)
@@ -94,7 +97,9 @@ def run_finetune(
     items = len(factors.item_factors)
     attributes = read_attributes(inputs.catalogue)
     if earlier is None:
-        language_model = load_language_model(model_params.llm)
+        language_model = load_language_model(
+            model_params.llm, dtype=hardware.dtype, quantisation=model_params.quantisation
+        )
         names = None if encoder.config.queries else item_names(language_model, attributes.titles, NAME_TOKENS)
         bridge = Bridge(
             encoder, language_model, items, model_params.soft_tokens, params.item_embedding, names, params.item_context
@@ -103,7 +108,7 @@ def run_finetune(
         bridge, card = load_bridge(earlier, items)
         cf_factors.require_space(factors, card.space_id, str(earlier))
         language_model, names = bridge.language_model, bridge.item_names
-    language_model.model.to(device=hardware.device, dtype=hardware.dtype)
+    language_model.move(hardware.device, hardware.dtype)
     before = language_model.weights_digest()
 
     index_seed = params.seed if params.names == "index" else None
@@ -141,6 +146,7 @@ def run_finetune(
             encoder=pretrained.encoder,
             item_name_tokens=0 if names is None else names.shape[1],
             index_seed=index_seed,
+            quantisation=language_model.quantisation,
         )
         with replaced(out) as folder:
             save_bridge(folder, bridge.cpu(), card, history)

@@ -13,6 +13,7 @@ from ilm.model.storage import EncoderCard, save_encoder
 from ilm.train.checkpoint import CheckpointStore, training_key
 from ilm.train.distributed import find_hardware
 from ilm.train.features import read_item_texts, read_pairs
+from ilm.train.memory import require_memory
 from ilm.train.stage1 import Stage1Data, pretrain
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def run_pretrain(
     Raises:
         IlmError: an input is missing or damaged, or the training diverged.
     """
+    require_memory(model)  # for the language model of stage 2: better told now than after stage 1
     factors = cf_factors.load(inputs.cf_factors)
     text_items, texts = read_item_texts(inputs.item_texts)
     data = Stage1Data(

@@ -103,6 +103,15 @@ def test_champion_and_challenger_are_exchanged_at_a_click(page: Page, registry) 
     expect(page.get_by_text("version 2")).to_be_visible()
 
 
+def test_without_a_challenger_nothing_is_to_be_chosen(page: Page, registry) -> None:  # noqa: F811
+    expect(page.get_by_text("challenger", exact=True)).to_be_visible()
+    registry.set_alias("challenger", None)
+    page.wait_for_timeout(1_000)
+    page.reload()
+    expect(page.get_by_text("version 1")).to_be_visible()
+    expect(page.get_by_text("challenger", exact=True)).not_to_be_visible()
+
+
 def test_what_somebody_writes_is_text_and_no_markup(page: Page) -> None:
     say(page, "<img src=x onerror=document.title='forged'> <b>bold</b>")
     expect(page.locator(".q-message-sent")).to_contain_text("<b>bold</b>")

@@ -96,17 +96,19 @@ def test_a_folder_with_something_in_it_is_left_alone(files, monkeypatch, capsys)
 
 def test_too_short_a_log_is_told(files, monkeypatch, capsys):
     lines = (files / "orders.csv").read_text().splitlines()
-    (files / "orders.csv").write_text("\n".join(lines[:200]) + "\n")
+    (files / "orders.csv").write_text("\n".join(lines[:30]) + "\n")
     assert init(monkeypatch, files, "--yes") == 2
-    assert "too little to learn anything" in capsys.readouterr().err
+    assert "are too few" in capsys.readouterr().err
 
 
 def test_settings_are_changed_where_they_stand():
     text = (ROOT / "params.yaml").read_text()
-    changed = with_settings(text, {"data.source": "folder", "data.item_columns": {"title": "na: me"}, "cf.factors": 8})
+    changed = with_settings(
+        text, {"data.source": "folder", "data.item_columns": {"title": "na: me"}, "gate.min_users": 8, "cf.factors": 8}
+    )
     before, after = yaml.safe_load(text), yaml.safe_load(changed)
     before["data"] |= {"source": "folder", "item_columns": {"title": "na: me"}}
-    before["cf"]["factors"] = 8
+    before["cf"]["factors"] = before["gate"]["min_users"] = 8
     assert after == before
     assert changed.count("#") == text.count("#")
     with pytest.raises(IlmError, match=r"no setting cf\.nothing"):

@@ -1,8 +1,9 @@
 """Amazon reviews and product metadata as the UCSD group gives them out (McAuley et al.), one record per line.
 
-Two editions are told apart by their field names. 2014: `reviews_Beauty_5.json.gz` with `meta_Beauty.json.gz`, whose
-lines are Python literals, not JSON (read by ast.literal_eval, which runs nothing). 2023: `All_Beauty.jsonl.gz` with
-`meta_All_Beauty.jsonl.gz`. Reviews are read in batches; of the metadata only the lines of reviewed items are parsed.
+Editions are told apart by their field names. 2014: `reviews_Beauty_5.json.gz` with `meta_Beauty.json.gz`, whose lines
+are Python literals, not JSON (read by ast.literal_eval, which runs nothing). 2018: much the same fields, in JSON. 2023:
+`All_Beauty.jsonl.gz` with `meta_All_Beauty.jsonl.gz`. Reviews are read in batches; of the metadata only the lines of
+reviewed items are parsed.
 """
 
 import ast
@@ -27,11 +28,11 @@ _SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 _TEXTS = {
     "title": ("title",),
     "brand": ("brand", "store"),
-    "categories": ("categories",),
+    "categories": ("categories", "category"),
     "description": ("description",),
-    "features": ("features",),
+    "features": ("features", "feature"),
 }
-"""Our column -> the fields of either edition that may hold it."""
+"""Our column -> the fields of the editions that may hold it."""
 
 
 def find_amazon(folder: Path) -> tuple[Path, Path] | None:

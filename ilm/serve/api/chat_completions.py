@@ -19,7 +19,7 @@ from ilm.errors import LookupFailed
 from ilm.serve.api.asking import ask
 from ilm.serve.api.problems import RESPONSES
 from ilm.serve.api.schemas import ChatRequest, Message
-from ilm.serve.api.served import Served
+from ilm.serve.api.served import NotServed, Served
 from ilm.serve.question import Question, Reply
 from ilm.serve.questions import Questions
 
@@ -59,11 +59,22 @@ async def chat_completions(wanted: ChatRequest, request: Request) -> JSONRespons
 @router.get("/models")
 async def models(request: Request) -> dict[str, Any]:
     """The names that requests may give as `model`."""
-    served: Served = request.app.state.served
+    return {"object": "list", "data": _models(request.app.state.served)}
+
+
+@router.get("/models/{name}")
+async def model(name: str, request: Request) -> dict[str, Any]:
+    """One of these."""
+    for found in _models(request.app.state.served):
+        if found["id"] == name:
+            return found
+    raise NotServed(f"no model '{name}' is served. `GET /v1/models` lists those that are.")
+
+
+def _models(served: Served) -> list[dict[str, Any]]:
     created = int(served.champion.since.timestamp()) if served.champion else 0
     about = {"object": "model", "created": created, "owned_by": "item-language-model"}
-    listed = [{"id": name, **about} for name in served.names()]
-    return {"object": "list", "data": listed}
+    return [{"id": name, **about} for name in served.names()]
 
 
 def as_turns(messages: list[Message]) -> list[dict[str, str]]:

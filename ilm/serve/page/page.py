@@ -173,6 +173,7 @@ class _Page:
 
     def _show_version(self) -> None:
         self.version.text = f"version {self.visit.found.version}"
+        self.choice.set_visibility(CHALLENGER in self.visit.models())
 
     def _show_history(self) -> None:
         self.history.clear()

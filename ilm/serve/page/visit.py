@@ -25,6 +25,10 @@ class Visit:
         self.found: ServedModel = served.get(CHAMPION)
         self.session = Session(self.found.model)
 
+    def models(self) -> list[str]:
+        """Names of the models that there are now."""
+        return self._served.names()
+
     async def choose(self, model_name: str) -> None:
         """Talk to the champion or the challenger from now on; what was said stays."""
         self._follow(await self._served.find(model_name))

@@ -70,6 +70,18 @@ def test_edition_of_2014_gives_reviews_and_the_reviewed_items(edition_2014: Path
     ]  # fmt: skip
 
 
+def test_edition_of_2018_has_its_own_names_for_lists(tmp_path: Path) -> None:
+    meta = [
+        {"asin": "B1", "title": "Cream", "category": ["Beauty", "Face"], "feature": ["soft"], "description": ["Good."]},
+        {"asin": "B2", "title": "Soap", "category": [], "feature": [], "description": []},
+    ]
+    folder = write(tmp_path / "b", Beauty_5__json__gz=jsonl(REVIEWS_2014), meta_Beauty__json__gz=jsonl(meta))
+    assert ingested(folder).items.to_dicts() == [
+        {"item_id": "B1", "title": "Cream", "categories": "Beauty, Face", "description": "Good.", "features": "soft"},
+        {"item_id": "B2", "title": "Soap", "categories": None, "description": None, "features": None},
+    ]
+
+
 def test_edition_of_2023_gives_parent_products_and_milliseconds(tmp_path: Path) -> None:
     folder = write(tmp_path / "all", All_Beauty__jsonl=jsonl(REVIEWS_2023), meta_All_Beauty__jsonl=jsonl(META_2023))
     tables = ingested(folder)

@@ -44,6 +44,9 @@ def test_a_stream_says_the_same_piece_by_piece(api, tiny_model):
 
 def test_models_are_listed(api):
     assert [model.id for model in api.models.list()] == ["champion"]
+    assert api.models.retrieve("champion").owned_by == "item-language-model"
+    with pytest.raises(openai.NotFoundError, match="no model 'gpt-4' is served"):
+        api.models.retrieve("gpt-4")
 
 
 def test_a_history_and_a_number_go_along(api, tiny_model):

@@ -23,6 +23,7 @@ REFUSALS = positive_data_acceptance
 """A request may be well-formed and yet name nobody, or both a user and a history: 422, as the description says."""
 OPERATIONS = [
     ("/recommend", "post"), ("/items/{item_id}", "get"), ("/v1/chat/completions", "post"), ("/v1/models", "get"),
+    ("/v1/models/{name}", "get"),
     ("/health", "get"), ("/ready", "get"), ("/metrics", "get"),
 ]  # fmt: skip
 
