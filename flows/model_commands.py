@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.batch import Engine
+
 if TYPE_CHECKING:
     from ilm.serve.item_language_model import ItemLanguageModel
 
@@ -27,12 +29,18 @@ def recommend(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     all_users: Annotated[bool, typer.Option("--all-users", help="For every user of the log, into --out.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Parquet; a run that was cut short goes on.")] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="For --all-users: processes of this machine, or actors of Ray.")
+    ] = "local",
+    processes: Annotated[
+        int | None, typer.Option(help="For --all-users: how many; one per processor if not said.", min=1)
+    ] = None,
     model: Model = "champion",
 ) -> None:
     """Recommend unseen items, for a user, for a history, or for all users (docs/batch.md).
 
     Examples: ilm recommend --user 42 -k 10; ilm recommend --history "Heat (1995)" "Ronin (1998)";
-    ilm recommend --all-users -k 50 --out recs.parquet
+    ilm recommend --all-users -k 50 --out recs.parquet; the same with --engine ray --processes 8
     """
     if (user is not None) + bool(history) + all_users != 1:
         raise typer.BadParameter("give one of --user, --history and --all-users.")
@@ -41,7 +49,7 @@ def recommend(
     if out is not None:
         from flows.batch import recommend_all_users
 
-        recommend_all_users(Path.cwd(), model, out, k)
+        recommend_all_users(Path.cwd(), model, out, k, engine, processes)
         return
     found = _load(model).rank(user=user, history=history, k=k)
     rows = [{"rank": i, "item_id": r.item_id, "title": r.title, "score": r.score} for i, r in enumerate(found, start=1)]

@@ -2,7 +2,7 @@
 
 The outcome is one Parquet file, sorted by user id (as text) and rank, whose metadata say what made it. Until it is
 whole, its shards lie in a folder beside it, with `manifest.json`. A shard is there or not; anybody may fill in those
-that are not.
+that are not, in any order: `ilm.serve.batch_engines` has who does.
 """
 
 import json
@@ -21,18 +21,14 @@ from ilm.serve.item_language_model import ItemLanguageModel
 MANIFEST = "manifest.json"
 MADE_BY = b"ilm.recommendations"
 """Key of the manifest in the metadata of the file."""
-SHARD_USERS = 1_024
+SHARD_USERS = 256
 BATCH = 32
 """Users per pass of the model."""
 SCHEMA = pa.schema([("user_id", pa.string()), ("rank", pa.int32()), ("item_id", pa.string()), ("score", pa.float32())])
 
 
-def recommend_all(
-    model: ItemLanguageModel, identity: str, out: Path, k: int, shard_users: int = SHARD_USERS
-) -> Iterator[tuple[int, bool]]:
-    """Write the k best unseen items of every user into the file `out`.
-
-    Gives, after each pass, the number of users and whether the model was asked: what is there already is kept.
+class AllUsers:
+    """The k best unseen items of every user, to be written into the file `out`.
 
     Args:
         model: who recommends.
@@ -42,24 +38,91 @@ def recommend_all(
         shard_users: users per shard.
 
     Raises:
-        ArtifactError: there is something else.
         LookupFailed: the model has no users.
     """
-    users = sorted(model.questions.users())
-    if not users:
-        raise LookupFailed("this model was handed on without its users, so there is nobody to recommend to.")
-    manifest = {"format": 1, "model": identity, "k": k, "users": len(users), "shard_users": shard_users}
-    folder = shards_folder(out)
-    if not _finished(out, manifest):
-        _begin(folder, manifest)
-        parts: list[Path] = []
-        for start in range(0, len(users), shard_users):
-            parts.append(folder / f"{len(parts):05}.parquet")
-            yield from _shard(model, users[start : start + shard_users], k, parts[-1])
-        _join(parts, out, manifest)
-    else:
-        yield len(users), False
-    shutil.rmtree(folder, ignore_errors=True)
+
+    def __init__(
+        self, model: ItemLanguageModel, identity: str, out: Path, k: int, shard_users: int = SHARD_USERS
+    ) -> None:
+        self.users = sorted(model.questions.users())
+        if not self.users:
+            raise LookupFailed("this model was handed on without its users, so there is nobody to recommend to.")
+        self._model, self._out, self._k, self._size = model, out, k, shard_users
+        self._folder = shards_folder(out)
+        self._manifest = {
+            "format": 1, "model": identity, "k": k, "users": len(self.users), "shard_users": shard_users,
+        }  # fmt: skip
+
+    def begin(self) -> list[int]:
+        """The shards that are not there yet, none if the file is whole.
+
+        Raises:
+            ArtifactError: there is something else.
+        """
+        if _finished(self._out, self._manifest):
+            shutil.rmtree(self._folder, ignore_errors=True)
+            return []
+        _begin(self._folder, self._manifest)
+        return [shard for shard in range(self._shards()) if not _readable(self._path(shard))]
+
+    def users_of(self, shard: int) -> list[str]:
+        """Whom a shard is for."""
+        return self.users[shard * self._size : (shard + 1) * self._size]
+
+    def fill(self, shard: int) -> Iterator[int]:
+        """Ask the model, write the shard; gives the number of users after each pass."""
+        users = self.users_of(shard)
+        rows: dict[str, list[Any]] = {}
+        for batch in by_length(self._model, users):
+            questions = [self._model.questions.recommendation(user=user, k=self._k) for user in batch]
+            rows |= dict(zip(batch, (reply.items for reply in self._model.answer(questions)), strict=True))
+            yield len(batch)
+        with replaced(self._path(shard)) as temporary:
+            pq.write_table(_table(users, rows), temporary)
+
+    def finish(self) -> None:
+        """Make the shards one file, one after the other, a row group each; and remove them. Nothing if that is done.
+
+        Raises:
+            ArtifactError: a shard is not there.
+        """
+        if self._out.exists():
+            return
+        parts = [self._path(shard) for shard in range(self._shards())]
+        missing = [part.name for part in parts if not _readable(part)]
+        if missing:
+            raise ArtifactError(
+                f"{self._folder}: {', '.join(missing[:3])} not made. Run the command again; it goes on."
+            )
+        schema = SCHEMA.with_metadata({MADE_BY: json.dumps(self._manifest, sort_keys=True)})
+        with replaced(self._out) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+            for part in parts:
+                writer.write_table(pq.read_table(part).replace_schema_metadata(schema.metadata))
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _shards(self) -> int:
+        return -(-len(self.users) // self._size)
+
+    def _path(self, shard: int) -> Path:
+        return self._folder / f"{shard:05}.parquet"
+
+
+def recommend_all(
+    model: ItemLanguageModel, identity: str, out: Path, k: int, shard_users: int = SHARD_USERS
+) -> Iterator[tuple[int, bool]]:
+    """All of it in this process; arguments and errors as of `AllUsers` and `begin`.
+
+    Gives, after each pass, the number of users and whether the model was asked: what is there already is kept.
+    """
+    work = AllUsers(model, identity, out, k, shard_users)
+    missing = work.begin()
+    kept = len(work.users) - sum(len(work.users_of(shard)) for shard in missing)
+    if kept:
+        yield kept, False
+    for shard in missing:
+        for users in work.fill(shard):
+            yield users, True
+    work.finish()
 
 
 def shards_folder(out: Path) -> Path:
@@ -95,19 +158,6 @@ def _require_same(found: Any, manifest: dict[str, Any], path: Path) -> None:
         )
 
 
-def _shard(model: ItemLanguageModel, users: Sequence[str], k: int, path: Path) -> Iterator[tuple[int, bool]]:
-    if _readable(path):
-        yield len(users), False
-        return
-    rows: dict[str, list[Any]] = {}
-    for batch in by_length(model, users):
-        questions = [model.questions.recommendation(user=user, k=k) for user in batch]
-        rows |= dict(zip(batch, (reply.items for reply in model.answer(questions)), strict=True))
-        yield len(batch), True
-    with replaced(path) as temporary:
-        pq.write_table(_table(users, rows), temporary)
-
-
 def _readable(path: Path) -> bool:
     """Whether a shard is there; a power cut may leave one that is renamed and empty. It is made again."""
     try:
@@ -133,11 +183,3 @@ def _table(users: Sequence[str], rows: dict[str, list[Any]]) -> pa.Table:
         },
         schema=SCHEMA,
     )
-
-
-def _join(parts: Sequence[Path], out: Path, manifest: dict[str, Any]) -> None:
-    """The shards as one file, one after the other, a row group each."""
-    schema = SCHEMA.with_metadata({MADE_BY: json.dumps(manifest, sort_keys=True)})
-    with replaced(out) as temporary, pq.ParquetWriter(temporary, schema) as writer:
-        for part in parts:
-            writer.write_table(pq.read_table(part).replace_schema_metadata(schema.metadata))
