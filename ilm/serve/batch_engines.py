@@ -110,7 +110,7 @@ def fill_with_ray(job: Job, shards: list[int], processes: int) -> Iterator[int]:
     local = {} if "RAY_ADDRESS" in os.environ else here
     ray.init(log_to_driver=False, logging_level="ERROR", **local)
     data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is told by us
     try:
         work = data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
         work = work.map_batches(
