@@ -1,0 +1,113 @@
+"""Time and memory of the steps that work on tables, against the length of the log.
+
+`python -m benchmarks.scale --rows 1000000 5000000 25000000` runs each step as `dvc repro` does, a process of its own,
+on a made-up log (`benchmarks.synthetic_log`), and writes reports/scale/scale.json and scale.png: figures, slopes,
+curves.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from benchmarks.synthetic_log import write
+from ilm.files import write_json
+
+STEPS = ("ingest", "validate", "split", "cf", "pairs")
+REPORT = Path("reports/scale")
+SETTINGS: dict[str, dict[str, Any]] = {
+    "data": {"source": "folder", "settle_seconds": 0},
+    "split": {"strategy": "global_time"},
+}
+
+
+def main(rows: list[int], scratch: Path | None) -> None:
+    """Measure, fit, write the report."""
+    measured = []
+    for count in rows:
+        with tempfile.TemporaryDirectory(prefix="ilm-scale-", dir=scratch) as folder:
+            measured.append({"rows": count, "steps": measure(Path(folder) / "project", count)})
+        print(json.dumps(measured[-1]), flush=True)
+        REPORT.mkdir(parents=True, exist_ok=True)
+        write_json(REPORT / "scale.json", {"measured": measured, "slopes": slopes(measured)})
+    draw(measured, REPORT / "scale.png")
+
+
+def measure(project: Path, rows: int) -> dict[str, dict[str, float]]:
+    """Seconds and peak memory (MB) of each step."""
+    (project / "data/previous").mkdir(parents=True)  # of a first generation
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copyfile(name, project / name)
+    params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+    for section, values in SETTINGS.items():
+        params[section] |= values
+    (project / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    write(project / "data", rows)
+    return {step: _step(project, step) for step in STEPS}
+
+
+def _step(project: Path, step: str) -> dict[str, float]:
+    command = [sys.executable, "-m", f"tasks.{step}"]
+    done = subprocess.run(command, cwd=project, env=_environment(), capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"step {step}: {done.stderr.strip()}")
+    cost = json.loads((project / f"reports/cost/{step}.json").read_text(encoding="utf-8"))
+    return {"seconds": cost["seconds"], "mb": cost["peak_memory_mb"]}
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    return os.environ | {"PYTHONPATH": str(Path.cwd()), "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
+
+
+def slopes(measured: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Of a straight line through each step's figures: seconds and GB for a million rows more, GB of none at all."""
+    if len(measured) < 2:
+        return {}
+    millions = np.array([entry["rows"] / 1e6 for entry in measured])
+    fitted = {}
+    for step in STEPS:
+        seconds, gigabytes = (
+            np.polyfit(millions, [entry["steps"][step][name] * scale for entry in measured], 1)
+            for name, scale in (("seconds", 1.0), ("mb", 1e-3))
+        )
+        fitted[step] = {
+            "seconds_per_million": round(float(seconds[0]), 3),
+            "gb_per_million": round(float(gigabytes[0]), 4),
+            "gb_of_none": round(float(gigabytes[1]), 2),
+        }
+    return fitted
+
+
+def draw(measured: list[dict[str, Any]], path: Path) -> None:
+    """Two plots: seconds, and memory, against rows."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, both = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for axes, name, label, scale in ((both[0], "seconds", "seconds", 1.0), (both[1], "mb", "peak memory, GB", 1e-3)):
+        for step in STEPS:
+            values = [entry["steps"][step][name] * scale for entry in measured]
+            axes.plot([entry["rows"] / 1e6 for entry in measured], values, marker="o", label=step)
+        axes.set(xlabel="million interactions", ylabel=label, ylim=(0, None), xlim=(0, None))
+        axes.grid(alpha=0.3)
+    both[0].legend(frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 5_000_000, 25_000_000])
+    parser.add_argument("--scratch", type=Path, help="where the made-up logs go; a temporary folder if not said")
+    arguments = parser.parse_args()
+    main(arguments.rows, arguments.scratch)
