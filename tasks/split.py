@@ -4,8 +4,9 @@ from dataclasses import asdict
 
 from ilm.data import schema
 from ilm.data.catalogue import build_catalogue
+from ilm.data.coded_log import read_coded
 from ilm.data.id_maps import extend, read_previous
-from ilm.data.split import count, divided, fitted_until, known_at_cut, sequences, tied_fraction, with_known_items
+from ilm.data.split import count, divided, fitted_until, known_at_cut, sequences, tied_fraction
 from ilm.files import write_json
 from tasks.paths import CATALOGUE, INTERACTIONS, ITEM_IDS, ITEMS, PREVIOUS, SEQUENCES, SPLIT, USER_IDS
 from tasks.step import Step, main
@@ -14,11 +15,12 @@ from tasks.step import Step, main
 def run(step: Step) -> None:
     """Cut the interactions by section `split`, and write maps, catalogue and sequences."""
     params = step.params.split
-    interactions = schema.read_table(INTERACTIONS, schema.INTERACTIONS)
     items = schema.read_table(ITEMS, schema.ITEMS, with_text=True)
+    interactions, before = read_coded(INTERACTIONS, items)
     previous_users, previous_items = read_previous(PREVIOUS)
 
-    kept = divided(with_known_items(interactions, items), params)
+    kept = divided(interactions, params)
+    del interactions
     known = known_at_cut(kept, params)
     user_ids, item_ids = previous_users, previous_items
     for rows in (known, kept):  # who and what comes later gets later numbers, and moves none
@@ -32,7 +34,7 @@ def run(step: Step) -> None:
     schema.write_table(histories, SEQUENCES)
     write_json(SPLIT, {"strategy": params.strategy, "fitted_until": until and until.isoformat()})
 
-    before, after = count(interactions), count(kept)
+    after = count(kept)
     parts = {str(part): rows for part, rows in histories["part"].value_counts().iter_rows()}
     tied = tied_fraction(kept, params)
     print(

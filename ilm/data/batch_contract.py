@@ -7,11 +7,10 @@ not matter.
 import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from importlib import import_module
-from typing import Any
 
 import polars as pl
 
+from ilm.data import expectations
 from ilm.data.checks import Check
 from ilm.data.logs.batch import Batch, distance, missing_change
 from ilm.errors import ConfigError
@@ -46,7 +45,7 @@ def growth_checks(table: str, params: ValidateParams, now: datetime, last_rows: 
         now: current time with zone.
         last_rows: rows of the last accepted table, if there is one.
     """
-    gxe: Any = import_module("great_expectations.expectations")
+    gxe = expectations.load("great_expectations.expectations")
     least = math.ceil((last_rows or 0) * (1 - params.max_shrink_fraction))
     checks = [
         Check(
@@ -94,7 +93,7 @@ def batch_checks(
         set_aside: names of all files in the logs folder that cannot be used, new or not.
         params: section `validate`.
     """
-    gxe: Any = import_module("great_expectations.expectations")
+    gxe = expectations.load("great_expectations.expectations")
 
     def between(column: str, expected: str, low: float | None, high: float | None) -> Check:
         asked = gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high)

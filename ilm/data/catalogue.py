@@ -20,5 +20,5 @@ def build_catalogue(item_ids: pl.DataFrame, items: pl.DataFrame, active: pl.Seri
         "item_id",
         pl.coalesce("title", "item_id").alias("title"),
         *text_columns(items, ITEMS),
-        pl.col("item_id").is_in(active.unique().implode()).alias("active"),
+        pl.col("item_id").is_in(active.unique().cast(pl.String).implode()).alias("active"),
     )

@@ -10,7 +10,7 @@ import polars as pl
 
 from ilm.data.split import Counts, count, divided, k_core, known_at_cut, with_known_items
 from ilm.errors import DataError
-from ilm.params import GateParams, Params, SplitParams
+from ilm.params import GateParams, SplitParams
 
 CORES = ((5, 5), (3, 3), (3, 2))
 """Interactions that a user and an item need; the first that keeps half of the log."""
@@ -30,7 +30,7 @@ class Choice:
 
 
 def choose(interactions: pl.DataFrame, items: pl.DataFrame) -> tuple[list[Choice], Counts]:
-    """Settings that differ from the defaults, or decide much; and the sizes of what is left to learn from.
+    """Settings, and the sizes of what is left to learn from.
 
     Args:
         interactions: of `ilm.data.ingest`.
@@ -43,9 +43,7 @@ def choose(interactions: pl.DataFrame, items: pl.DataFrame) -> tuple[list[Choice
     core, kept = _core(known)
     sizes = count(kept)
     choices = [*_limits(interactions, known, items), *core, _split(known, core), *_factors(sizes), _retrain(known)]
-    defaults = Params().model_dump(by_alias=True)
-    always = ("split.strategy",)
-    return [c for c in choices if c.setting in always or c.value != _default(defaults, c.setting)], sizes
+    return choices, sizes
 
 
 def _limits(interactions: pl.DataFrame, known: pl.DataFrame, items: pl.DataFrame) -> Iterator[Choice]:
@@ -134,8 +132,3 @@ def _rounded(number: float) -> int:
     """Down to two digits: 3,479 -> 3,400; at least 1."""
     step = int(10 ** max(len(str(int(number))) - 2, 0))
     return max(int(number) // step * step, 1)
-
-
-def _default(defaults: dict[str, dict[str, Any]], setting: str) -> Any:
-    section, name = setting.split(".")
-    return defaults[section][name]

@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from ilm.data import expectations
 from ilm.data.batch_contract import BATCH_TABLE, batch_checks, batch_frame, check_names, growth_checks
 from ilm.data.checks import Check, Outcome
 from ilm.data.logs.batch import Batch
@@ -93,7 +94,7 @@ def require(outcomes: list[Outcome], page: str) -> None:
 
 
 def _checks(params: ValidateParams, now: datetime, *, ordered: bool) -> list[Check]:
-    gxe: Any = import_module("great_expectations.expectations")  # Any: it does not mark its names as exported
+    gxe = expectations.load("great_expectations.expectations")
     rows, distinct = gxe.ExpectTableRowCountToBeBetween, gxe.ExpectColumnUniqueValueCountToBeBetween
     columns, not_null = gxe.ExpectTableColumnsToMatchSet, gxe.ExpectColumnValuesToNotBeNull
     earliest, moment = earliest_moment(params.earliest), "order" if ordered else "timestamp"
@@ -148,7 +149,7 @@ def _checks(params: ValidateParams, now: datetime, *, ordered: bool) -> list[Che
 
 def _run(table: str, frame: pl.DataFrame, checks: list[Check], warnings: list[str]) -> list[Outcome]:
     """Ask Great Expectations about one table, in memory and without progress bars."""
-    gx: Any = import_module("great_expectations")
+    gx = expectations.load()
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ilm.data.schema import EXAMPLES
@@ -102,14 +103,13 @@ def _rows(
     target = histories.starts[user] + position
     lengths = np.minimum(position, max_profile)
     values = histories.items[np.repeat(target - lengths, lengths) + _within(lengths)]
-    row = np.repeat(np.arange(len(user)), lengths)
-    history = pl.DataFrame({"row": row, "history": values}).group_by("row", maintain_order=True).agg("history")
+    history = pa.LargeListArray.from_arrays(np.concatenate([[0], np.cumsum(lengths)]), values)
     return pl.DataFrame(
         {
             "task": pl.repeat(task, len(user), eager=True, dtype=pl.String),
             "split": pl.repeat(split, len(user), eager=True, dtype=pl.String),
             "user_index": histories.users[user],
-            "history": history["history"],
+            "history": pl.Series(history),
             "target": histories.items[target],
         },
         schema=EXAMPLES,

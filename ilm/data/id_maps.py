@@ -29,10 +29,10 @@ def extend(previous: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:
 
     Args:
         previous: (index, id), indexes 0..n-1 in order; may be empty.
-        ids: ids of this generation, in any order, possibly repeated.
+        ids: ids of this generation (texts or Enum), in any order, possibly repeated.
     """
     index, name = previous.columns
-    new = ids.rename(name).unique().to_frame().join(previous, on=name, how="anti").sort(name)
+    new = ids.rename(name).unique().cast(pl.String).to_frame().join(previous, on=name, how="anti").sort(name)
     numbered = new.with_row_index(index, offset=len(previous)).with_columns(pl.col(index).cast(pl.Int32))
     return pl.concat([previous, numbered.select(index, name)])
 

@@ -93,6 +93,21 @@ def read_table(path: str | Path, schema: Schema, *, with_text: bool = False) -> 
     return frame
 
 
+def scan_table(path: str | Path, schema: Schema) -> pl.LazyFrame:
+    """As `read_table`, lazily: columns and types are checked now, rows are read when they are asked for.
+
+    Raises:
+        ArtifactError: as `read_table`.
+    """
+    try:
+        found = pl.read_parquet_schema(path)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+        found = None
+    if found != dict(schema):
+        read_table(path, schema)  # says what is wrong
+    return pl.scan_parquet(path, glob=False)
+
+
 def write_table(frame: pl.DataFrame, path: str | Path) -> None:
     """Write a Parquet file, whole or not at all. The caller has sorted the rows."""
     with replaced(path) as temporary:

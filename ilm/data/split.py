@@ -17,7 +17,7 @@ def k_core(interactions: pl.DataFrame, min_user: int, min_item: int) -> pl.DataF
     """Drop users with fewer than `min_user` rows and items with fewer than `min_item`, until none is left to drop.
 
     Args:
-        interactions: user_id, item_id and any further columns; the order of rows is kept.
+        interactions: user_id, item_id (texts or Enum) and any further columns; the order of rows is kept.
         min_user: rows that a user needs.
         min_item: rows that an item needs.
 
@@ -64,7 +64,8 @@ def in_order(interactions: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
     """
     tie = combine(_hash_ids(interactions["user_id"]), _hash_ids(interactions["item_id"]))
     content = ["item_id", "event_type", "event_id"]  # the same item at the same moment, again: still one definite order
-    keys = ["user_id", *moments(interactions, params), "tie", *content]
+    known = [name for name in content if name in interactions.columns]
+    keys = ["user_id", *moments(interactions, params), "tie", *known]
     return interactions.with_columns(tie=pl.Series(tie)).sort(keys, nulls_last=True).drop("tie")
 
 
@@ -134,10 +135,14 @@ def sequences(parts: pl.DataFrame, user_ids: pl.DataFrame, item_ids: pl.DataFram
         item_ids: map that covers all items.
     """
     position = pl.int_range(pl.len(), dtype=pl.Int32).over("user_id")
+    maps = [
+        ids.with_columns(pl.col(name).cast(parts.schema[name], strict=False)).drop_nulls()
+        for name, ids in (("user_id", user_ids), ("item_id", item_ids))
+    ]
     indexed = (
         parts.select("user_id", "item_id", "part", position=position)
-        .join(user_ids, on="user_id", how="left", maintain_order="left")
-        .join(item_ids, on="item_id", how="left", maintain_order="left")
+        .join(maps[0], on="user_id", how="left", maintain_order="left")
+        .join(maps[1], on="item_id", how="left", maintain_order="left")
     )
     return indexed.sort("user_index", "position").select(list(SEQUENCES))
 
@@ -197,6 +202,6 @@ def _name_parts(*, valid: pl.Series, test: pl.Series) -> pl.Series:
 
 
 def _hash_ids(ids: pl.Series) -> NDArray[np.uint64]:
-    distinct = ids.unique().sort()
-    codes: NDArray[np.uint32] = ids.cast(pl.Enum(distinct)).to_physical().to_numpy()
-    return hash_texts(distinct.to_list())[codes]
+    kind = ids.dtype if isinstance(ids.dtype, pl.Enum) else pl.Enum(ids.unique().sort())
+    codes: NDArray[np.uint32] = ids.cast(kind).to_physical().to_numpy()
+    return hash_texts(kind.categories.to_list())[codes]
