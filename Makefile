@@ -28,7 +28,7 @@ test: setup  ## the fast tests
 	$(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadgroup
 
 test-slow: setup .venv/engines  ## the tests that take minutes each, also of the engines beyond one machine
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadgroup
 
 bench: setup  ## speed as ratios to the floor: reports/bench.json
 	$(BIN)/python -m benchmarks
