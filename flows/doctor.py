@@ -18,6 +18,10 @@ MEMORY_GIB, DISK_GIB = 6, 5
 """What the default settings need."""
 
 
+OPTIONAL = "# Only with the extras of the engines"
+"""Begins the part of constraints.txt whose packages need not be installed."""
+
+
 class Finding(NamedTuple):
     """One line of the doctor's report."""
 
@@ -69,16 +73,22 @@ def packages(project: Path) -> Iterator[Finding]:
     if not path.is_file():
         yield Finding("warn", "packages", f"{path} not found: versions cannot be compared. Restore it from git.")
         return
-    pins = dict(line.split("==", 1) for line in path.read_text(encoding="utf-8").split() if "==" in line)
+    needed, _, optional = map(_pins, path.read_text(encoding="utf-8").partition(OPTIONAL))
+    pins = needed | optional
     found = {name: installed_version(name) for name in pins}
     other = [f"{name} {found[name]} (pinned {pin})" for name, pin in pins.items() if found[name] not in (None, pin)]
-    missing = [name for name, version in found.items() if version is None]
+    missing = [name for name in needed if found[name] is None]
     if other:
         yield Finding("warn", "packages", f"other versions than pinned: {', '.join(other)}. Run `make setup`.")
     if missing:
         yield Finding("fail", "packages", f"not installed: {', '.join(missing)}. Run `make setup`.")
     if not other and not missing:
-        yield Finding("ok", "packages", f"{len(pins)} as pinned in constraints.txt")
+        installed = sum(version is not None for version in found.values())
+        yield Finding("ok", "packages", f"{installed} as pinned in constraints.txt")
+
+
+def _pins(text: str) -> dict[str, str]:
+    return dict(line.split("==", 1) for line in text.split() if "==" in line)
 
 
 def installed_version(name: str) -> str | None:

@@ -201,6 +201,18 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+def wait_for_end(process: psutil.Process) -> None:
+    """Until a process that is no child of ours has ended; where nobody reaps orphans, it stays as a zombie."""
+
+    def ended() -> bool:
+        try:
+            return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    wait_until(ended, 30.0)
+
+
 def child_environment() -> dict[str, str]:
     """This process's, with the interpreter's folder in PATH and without what a test or a step may have set."""
     own = ("MLFLOW_TRACKING_URI", "ILM_EXECUTION", "DVC_STAGE", "DVC_ROOT")

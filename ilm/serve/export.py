@@ -107,10 +107,12 @@ def _copy_code(target: Path) -> None:
 
 
 def _licence() -> str:
-    text = metadata.distribution("item-language-model").read_text(f"licenses/{LICENCE}")
-    if text is None:
-        raise ArtifactError("item-language-model is installed without its licence text. Install it anew: `make setup`.")
-    return text
+    """Of the project: beside the package in a checkout, within it in an exported folder."""
+    package = Path(ilm.__path__[0])
+    for path in (package / LICENCE, package.parent / LICENCE):
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    raise ArtifactError(f"{package.parent / LICENCE}: not found. Restore it: `git checkout {LICENCE}`.")
 
 
 def _version(name: str) -> str:

@@ -22,6 +22,14 @@ def test_this_environment_is_as_pinned() -> None:
     assert levels(doctor.packages, ROOT) == {"packages": "ok"}
 
 
+def test_packages_of_an_extra_may_be_missing_but_not_of_another_version(tmp_path: Path) -> None:
+    for pins, level in (("no-such-package==1.0", "ok"), ("numpy==1.0.0", "warn")):
+        (tmp_path / "constraints.txt").write_text(
+            f"pytest=={doctor.installed_version('pytest')}\n{doctor.OPTIONAL}:\n{pins}\n"
+        )
+        assert levels(doctor.packages, tmp_path) == {"packages": level}
+
+
 @pytest.mark.parametrize(
     ("pins", "level"),
     [("numpy==1.0.0\n", "warn"), ("no-such-package==1.0\n", "fail"), ("no-such-package==1.0\nnumpy==1.0.0\n", "fail")],

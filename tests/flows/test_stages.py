@@ -11,7 +11,7 @@ import pytest
 
 from flows import stages
 from ilm.errors import IlmError
-from tests.fake_project import start, step_process
+from tests.fake_project import start, step_process, wait_for_end
 
 
 def test_stage_runs_once_and_is_then_up_to_date_though_no_environment_is_active(
@@ -46,7 +46,7 @@ def test_step_dies_with_whoever_ran_the_stage(finished: Path, number: signal.Sig
     step = step_process(runner, "cf", finished / "data/features/cf.safetensors")
     os.kill(runner.pid, number)
     runner.wait(timeout=30)
-    step.wait(timeout=30)
+    wait_for_end(step)
     (finished / "pause").unlink()
     assert stages.run_stage("cf", finished) is True, "nothing is locked"
 

@@ -9,7 +9,7 @@ from flows import worktree
 from flows.retrain_inputs import bring_in, share_cache
 from ilm.errors import IlmError
 from tasks.process import identity
-from tests.fake_project import git, run
+from tests.fake_project import git, run, wait_for_end
 from tests.fake_retrain import make_retrain_project
 
 
@@ -217,4 +217,4 @@ def test_git_does_not_outlive_who_called_it(home: Path) -> None:
         child = next(iter(psutil.Process(caller.pid).children()), None)
     caller.kill()
     caller.wait()
-    child.wait(timeout=30)
+    wait_for_end(child)

@@ -11,7 +11,7 @@ import pytest
 from ilm.files import digest
 from tasks.process import has_ended, identity
 from tasks.tracking import Store
-from tests.fake_project import run, start, step_process
+from tests.fake_project import run, start, step_process, wait_for_end
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends orphans on Linux only")
 
@@ -31,8 +31,7 @@ def test_step_dies_with_the_dvc_that_started_it(paused: Path) -> None:
     step = step_process(dvc, "cf", paused / OUTPUTS[0])
     os.kill(dvc.pid, signal.SIGKILL)
     dvc.wait()
-    step.wait(timeout=30)
-    assert not step.is_running()
+    wait_for_end(step)
 
 
 def test_step_dies_with_dvc_though_a_shell_stays_between_them(paused: Path) -> None:
@@ -43,8 +42,7 @@ def test_step_dies_with_dvc_though_a_shell_stays_between_them(paused: Path) -> N
     assert step.ppid() != dvc.pid
     os.kill(dvc.pid, signal.SIGKILL)
     dvc.wait()
-    step.wait(timeout=30)
-    assert not step.is_running()
+    wait_for_end(step)
 
 
 def test_step_whose_dvc_is_gone_does_not_start(finished: Path) -> None:
