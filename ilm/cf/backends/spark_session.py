@@ -48,20 +48,16 @@ def session(params: CfParams) -> Iterator[tuple["SparkSession", Path]]:
     folder.chmod(0o777)  # workers of a cluster may run as another user
     log = above / f"{folder.name}.log"
     try:
-        with log.open("wb") as log_file, _java(params, folder, log_file) as gateway, _context(gateway) as spark:
+        with (
+            log.open("wb") as log_file,
+            _one_message(params, log),  # Java does not start
+            _java(params, folder, log_file) as gateway,
+            _one_message(params, log),  # what comes later is told by Java, which must still run to be asked
+            _context(gateway) as spark,
+        ):
             spark.sparkContext.setCheckpointDir((folder / "checkpoints").as_uri())
             _wait_for_workers(spark, params)
             yield spark, folder
-    except ConfigError:
-        raise
-    except Exception as error:
-        if not _is_of_spark(error):
-            raise
-        raise IlmError(
-            f"cf: Spark failed at {params.spark_master}: {_first_line(error)}. Its log is {log}. "
-            "If it ran out of memory, raise cf.spark_memory."
-        ) from None
-    else:
         log.unlink()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -128,7 +124,7 @@ def _settings(params: CfParams, folder: Path) -> dict[str, str]:
 @contextmanager
 def _java(params: CfParams, folder: Path, log: Any) -> Iterator[Any]:
     """The Java process, ended for certain; if this process dies, it ends by itself (its stdin closes)."""
-    from pyspark import SparkConf
+    from pyspark import SparkConf, SparkContext
     from pyspark.java_gateway import launch_gateway
 
     conf = SparkConf(loadDefaults=False).setAll(list(_settings(params, folder).items()))
@@ -136,6 +132,7 @@ def _java(params: CfParams, folder: Path, log: Any) -> Iterator[Any]:
     try:
         yield gateway
     finally:
+        SparkContext._gateway = SparkContext._jvm = None  # the next fit has a process of its own
         with suppress(Exception):
             gateway.shutdown()
         gateway.proc.stdin.close()
@@ -148,7 +145,7 @@ def _java(params: CfParams, folder: Path, log: Any) -> Iterator[Any]:
 
 @contextmanager
 def _context(gateway: Any) -> Iterator["SparkSession"]:
-    """PySpark keeps the Java process and its own handler of Ctrl-C for the rest of the program: both are put back."""
+    """The session; PySpark's own handler of Ctrl-C, which would stay for the rest of the program, ends with it."""
     from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
 
@@ -165,7 +162,6 @@ def _context(gateway: Any) -> Iterator["SparkSession"]:
     finally:
         with suppress(ValueError):  # not in the main thread, where nothing was changed
             signal.signal(signal.SIGINT, handler)
-        SparkContext._gateway = SparkContext._jvm = None
 
 
 def _wait_for_workers(spark: "SparkSession", params: CfParams) -> None:
@@ -183,23 +179,28 @@ def _wait_for_workers(spark: "SparkSession", params: CfParams) -> None:
         time.sleep(0.5)
 
 
-def _is_of_spark(error: Exception) -> bool:
+@contextmanager
+def _one_message(params: CfParams, log: Path) -> Iterator[None]:
+    """Errors of Spark and of the way to it as one line; the stack trace is in the log."""
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    return isinstance(error, Py4JError | PySparkException | OSError)
+    try:
+        yield
+    except (Py4JError, PySparkException, OSError, EOFError) as error:
+        raise IlmError(
+            f"cf: Spark failed at {params.spark_master}: {_first_line(error)}. Its log is {log}. "
+            "If it ran out of memory, raise cf.spark_memory."
+        ) from None
 
 
 def _first_line(error: Exception) -> str:
-    """The innermost cause in Java's own words, or the error's."""
-    from py4j.protocol import Py4JJavaError
-
-    said = str(error)
-    if isinstance(error, Py4JJavaError):
-        with suppress(Exception):  # the Java process may be gone
-            cause = error.java_exception
-            while cause.getCause() is not None:
-                cause = cause.getCause()
-            said = cause.toString()
+    """The innermost cause in Java's own words, or what Python says; nothing more than its kind, if Java is gone."""
+    said = ""
+    with suppress(Exception):
+        said = str(error)
+        cause = getattr(error, "java_exception", None)
+        while cause is not None:
+            said, cause = cause.toString(), cause.getCause()
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else type(error).__name__

@@ -13,10 +13,12 @@ from pydantic import ValidationError
 
 from ilm.cf.alignment import mean_cosine
 from ilm.cf.als import Fit, fit
+from ilm.cf.backends.spark_mllib import equal_setting
 from ilm.cf.factors import space_identity
 from ilm.cf.fold_in import UserFoldIn
 from ilm.errors import ConfigError
 from ilm.params import CfParams
+from tests.ilm.cf.regular_matrix import SETTINGS, from_item_vectors, half, regular_matrix
 
 needs_spark = [
     pytest.mark.slow,
@@ -134,6 +136,18 @@ def test_going_on_from_other_coordinates_ends_in_them_and_changes_no_score_by_it
     before = first(backend).factors
     scores, earlier = (f.user_factors[:40] @ f.item_factors[known].T for f in (after, before))
     assert np.corrcoef(scores.ravel(), earlier.ravel())[0, 1] > 0.97
+
+
+def test_sparks_penalty_is_translated_so_that_on_a_regular_matrix_the_solutions_are_one() -> None:
+    """ALS-WR by hand, as Spark does it: lambda times a row's number of interactions, 4 for users and 8 for items."""
+    penalty, scale = equal_setting(regular_matrix(), SETTINGS["regularization"])
+    items = np.random.default_rng(0).normal(size=(12, SETTINGS["factors"])).astype(np.float32)
+    for _ in range(SETTINGS["iterations"]):
+        users = half(items, regular_matrix(), 4 * penalty)
+        items = half(users, regular_matrix().T.tocsr(), 8 * penalty)
+    assert np.abs(items).max() > 0.1
+    np.testing.assert_allclose(from_item_vectors(scale * items), scale * items, atol=1e-4)
+    assert np.abs(from_item_vectors(items) - items).max() > 1e-2, "unscaled they are no solution"
 
 
 # What a backend lacks.
