@@ -53,7 +53,7 @@ def test_a_worker_that_dies_does_not_end_the_fit(tmp_path: Path) -> None:
             took_part.extend(bool(list(folder.glob("app-*/*"))) for folder in running.folders)  # has an executor
             running.workers[0].kill()
             running.workers[0].wait()
-            under_way.extend((tmp_path / "fit").glob("fit-*"))
+            under_way.extend((tmp_path / "fit").glob("fit-*/interactions.parquet"))
 
         killer = threading.Thread(target=kill_one)
         killer.start()
