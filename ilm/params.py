@@ -112,6 +112,15 @@ class SplitParams(Section):
 class CfParams(Section):
     """Implicit-feedback matrix factorisation (step `cf`)."""
 
+    backend: Literal["implicit-cpu", "implicit-gpu", "spark"] = "implicit-cpu"
+    """Who solves it: `implicit` on the CPU or a GPU, or Spark MLlib, with the extra `spark`
+    ([which](decisions/cf-backends.md))."""
+    spark_master: Annotated[str, Field(pattern=r"^(local(\[(\*|[1-9]\d*)\])?|spark://[^\s/]+:\d+)$")] = "local[2]"
+    """Of `spark`: so many cores of this machine, or `spark://host:7077`, a standalone cluster."""
+    spark_memory: Annotated[str, Field(pattern=r"^[1-9]\d*[mg]$")] = "2g"
+    """Of `spark`: heap of the driver, and of each executor of a cluster; what does not fit is spilled to disk."""
+    spark_folder: str = "data/spark"
+    """Of `spark`: for input, checkpoints and spill, emptied after the fit; all workers of a cluster must see it."""
     factors: PositiveInt = 64
     """Length of an item's or user's vector."""
     regularization: PositiveFloat = 0.05

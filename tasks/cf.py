@@ -36,6 +36,8 @@ def run(step: Step) -> None:
     if before is not None and not _is_alike(before[0], params):
         before = None
     train = read_table(paths.SEQUENCES, SEQUENCES).filter(pl.col("part") == "train")
+    if params.backend == "spark":
+        print(f"cf  Spark at {params.spark_master}, {params.iterations} iterations from the beginning", flush=True)
     fitted = fit(
         train["user_index"].to_numpy(),
         train["item_index"].to_numpy(),

@@ -42,7 +42,7 @@ LEAN_MAY = {
 }  # fmt: skip
 """`gguf` and `tokenizers` come with the built-in language model."""
 
-HEAVY = ("torch", "mlflow", "prefect", "great_expectations", "implicit", "pandas", "dvc")
+HEAVY = ("torch", "mlflow", "prefect", "great_expectations", "implicit", "pandas", "dvc", "pyspark")
 NAME_HEAVY = f"print(*(name for name in {HEAVY} if name in sys.modules))"
 
 
@@ -93,6 +93,14 @@ def test_training_and_ranking_need_few_packages(file: str) -> None:
 def test_ilm_knows_no_prefect_no_dvc_and_mlflow_in_one_file_only(file: str) -> None:
     forbidden = {"prefect", "dvc"} | (set() if file == "ilm/serve/pyfunc.py" else {"mlflow"})
     assert not {name.split(".")[0] for name in imported(ROOT / file)} & forbidden
+
+
+def test_spark_is_known_to_its_backend_alone_and_backends_to_the_factorisation_alone() -> None:
+    names = {file: imported(ROOT / file) for file in files("ilm", "tasks", "flows")}
+    spark = {file for file, found in names.items() if {name.split(".")[0] for name in found} & {"pyspark", "py4j"}}
+    assert spark == {"ilm/cf/backends/spark_mllib.py", "ilm/cf/backends/spark_session.py"}
+    backends = {file for file, found in names.items() if any(name.startswith("ilm.cf.backends") for name in found)}
+    assert {file for file in backends if not file.startswith("ilm/cf/backends/")} == {"ilm/cf/als.py"}
 
 
 @pytest.mark.parametrize("file", files("ilm", "tasks", "flows"))

@@ -1,6 +1,5 @@
-"""Fit the CF vectors: alternating least squares on the binary user-item matrix of the train part (`implicit`)."""
+"""Fit the CF vectors: alternating least squares on the binary user-item matrix of the train part (`cf.backend`)."""
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilm.cf.alignment import rotated, rotation
+from ilm.cf.backends import learn_items
 from ilm.cf.factors import Factors, space_identity
 from ilm.cf.fold_in import UserFoldIn
+from ilm.cf.loss import training_loss
 from ilm.errors import DataError
 from ilm.params import CfParams
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fit:
-    """Factors, and the training loss after each iteration."""
+    """Factors, and the training loss after each iteration; after the last alone where the backend tells none."""
 
     factors: Factors
     losses: list[float]
@@ -38,9 +39,10 @@ def fit(
     start: NDArray[np.float32] | None = None,
     anchor: NDArray[np.float32] | None = None,
 ) -> Fit:
-    """Factorise train interactions; bit-identical for equal input, whatever their order and the number of threads.
+    """Factorise train interactions; with `implicit-cpu` bit-identical for equal input, whatever their order and the
+    number of threads (docs/decisions/cf-backends.md says what the other backends hold).
 
-    Each (user, item) counts once, with confidence 1 + alpha. `implicit` learns the item vectors; the user vectors are
+    Each (user, item) counts once, with confidence 1 + alpha. The backend learns the item vectors; the user vectors are
     then solved exactly by `UserFoldIn`, so that a stored user vector equals what serving computes from the history.
     Users and items without a train interaction take no part in the fit, so that it does not matter to the others how
     many there are; they get exact zeros and score 0 everywhere. Nor does it matter how the users are numbered.
@@ -55,12 +57,14 @@ def fit(
         user_map_hash: content hash of the user map.
         threads: of the solver; 0 = all cores.
         start: [m, d] item vectors of an earlier generation, whose items have the first m rows of the map: the fit goes
-            on from there, with `warm_iterations`.
+            on from there, with `warm_iterations`. Spark cannot: it begins anew, and is brought back by the anchor.
         anchor: [m, d] item vectors, likewise, onto which the result is rotated (`ilm.cf.alignment`), before the users
             are solved: no score changes by it.
 
     Raises:
+        ConfigError: the backend cannot run here.
         DataError: no interactions, an index outside the maps, or a fit that is not finite.
+        IlmError: Spark failed.
     """
     from threadpoolctl import threadpool_limits
 
@@ -70,10 +74,9 @@ def fit(
     import implicit  # noqa: F401 (before the limit below, which only reaches BLAS libraries that are loaded already)
 
     with threadpool_limits(1, "blas"):  # implicit has its own threads; BLAS threads on top make it ten times slower
-        iterations = params.iterations if start is None else params.warm_iterations
         before = None if start is None else _padded(start, n_items)[known]
-        held = _in_order_of_content(user_items[:, known])
-        item_factors[known], losses = _fit_items(held, params, iterations, threads, before)
+        learned = learn_items(_in_order_of_content(user_items[:, known]), params, before, threads)
+        item_factors[known] = learned.item_factors
         if anchor is not None:
             item_factors = _onto(item_factors, anchor)
         histories = np.split(user_items.indices, user_items.indptr[1:-1])
@@ -83,13 +86,13 @@ def fit(
     settings: dict[str, Any] = {
         "regularization": params.regularization,
         "alpha": params.alpha,
-        "iterations": iterations,
+        "iterations": learned.iterations,
         "seed": params.seed,
         "item_map_hash": item_map_hash,
         "user_map_hash": user_map_hash,
     }
-    space_id = space_identity(item_factors, **settings)
-    return Fit(Factors(item_factors, user_factors, space_id, **settings), losses)
+    factors = Factors(item_factors, user_factors, space_identity(item_factors, **settings), **settings)
+    return Fit(factors, learned.losses or [_last_loss(user_items, factors)])
 
 
 def _binary_matrix(
@@ -133,38 +136,8 @@ def _onto(item_factors: NDArray[np.float32], anchor: NDArray[np.float32]) -> NDA
     return rotated(item_factors, rotation(item_factors[shared], anchor[shared])) if len(shared) else item_factors
 
 
-def _fit_items(
-    user_items: "csr_matrix",
-    params: CfParams,
-    iterations: int,
-    threads: int,
-    start: NDArray[np.float32] | None,
-) -> tuple[NDArray[np.float32], list[float]]:
-    """Item vectors and the loss of every iteration; every row and column of the matrix has an entry.
-
-    With `start` [n_items, d] it begins there, and with users who are solved exactly for it: from users drawn at random,
-    the first iteration would lead away again. Items that have no vector there begin at next to nothing, as usual.
-    """
-    from implicit.als import AlternatingLeastSquares
-
-    losses: list[float] = []
-    model = AlternatingLeastSquares(
-        factors=params.factors,
-        regularization=params.regularization,
-        alpha=1.0,  # implicit takes the matrix entry times alpha for the whole confidence, ours is 1 + alpha
-        iterations=iterations,
-        calculate_training_loss=True,
-        num_threads=threads,
-        random_state=params.seed,
-        use_gpu=False,
-    )
-    confidence = (1.0 + params.alpha) * user_items
-    if start is not None:
-        drawn = np.random.default_rng(params.seed).random(start.shape, dtype=np.float32) * 0.01
-        model.item_factors = np.where(start.any(axis=1, keepdims=True), start, drawn)
-        histories = np.split(user_items.indices, user_items.indptr[1:-1])
-        model.user_factors = UserFoldIn(start, params.regularization, params.alpha)(histories)
-    model.fit(
-        confidence, show_progress=sys.stderr.isatty(), callback=lambda _step, _s, loss: losses.append(float(loss))
-    )
-    return np.array(model.item_factors, dtype=np.float32), losses
+def _last_loss(user_items: "csr_matrix", factors: Factors) -> float:
+    """Over users and items that have an interaction, as `implicit` counts it."""
+    users, known = np.flatnonzero(np.diff(user_items.indptr)), np.unique(user_items.indices)
+    of_users, of_items = factors.user_factors[users], factors.item_factors[known]
+    return training_loss(user_items[users][:, known], of_users, of_items, factors.regularization, factors.alpha)

@@ -1,5 +1,6 @@
 """Step `cf` on tiny tables."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from small_logs import FakeStep, with_params
 from ilm.cf.drift import load_drift
 from ilm.cf.factors import load, save
 from ilm.data import schema
-from ilm.errors import ArtifactError, DataError
+from ilm.errors import ArtifactError, ConfigError, DataError
 from ilm.files import digest
 from tasks import cf, paths
 
@@ -76,6 +77,13 @@ def test_no_train_part_is_refused_and_leaves_no_file() -> None:
     write_features([row for row in ROWS if row[3] != "train"])
     with pytest.raises(DataError, match="no interactions"):
         cf.run(FakeStep(PARAMS))
+    assert not paths.CF_FACTORS.exists()
+
+
+def test_a_backend_that_cannot_run_is_refused_and_leaves_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyspark", None)
+    with pytest.raises(ConfigError, match="cf.backend spark needs the package pyspark"):
+        cf.run(FakeStep(with_params(cf={"backend": "spark"})))
     assert not paths.CF_FACTORS.exists()
 
 
