@@ -18,7 +18,7 @@ setup: .venv/installed  ## packages at their pinned versions, and the built-in m
 	@touch $@
 
 .venv/engines: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ray]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ray,spark]'
 	@touch $@
 
 run: setup  ## all steps that are not up to date; the first model becomes champion
