@@ -240,16 +240,20 @@ def check(
 def main() -> None:
     """Entry point. A user's mistake gives one message and exit code 2; a defect keeps its traceback."""
     try:
-        words = sys.argv[1:]
-        for flag in ("--history", "--systems", "--set"):
-            words = spread(words, flag)
-        app(args=words, prog_name="ilm")
+        app(args=as_parsed(sys.argv[1:]), prog_name="ilm")
     except IlmError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted. Run the same command again to go on.", file=sys.stderr)
         sys.exit(130)
+
+
+def as_parsed(words: list[str]) -> list[str]:
+    """The words of a command line as Typer takes them."""
+    for flag in ("--history", "--systems", "--set"):
+        words = spread(words, flag)
+    return words
 
 
 def spread(words: list[str], flag: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from flows.cli import app
+from flows.cli import app, as_parsed
 from ilm.params import Params
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +43,17 @@ def test_every_command_that_a_page_names_exists(page):
     assert set(re.findall(r"(?:^|`)ilm ([a-z-]+)", text, re.MULTILINE)) <= set(commands)
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_line_of_a_page_can_be_parsed(page):
+    """Options are there and their values are of the right kind; nothing is run."""
+    commands = get_command(app).commands
+    for block in re.findall(r"^```bash\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["ilm"] and not {"&&", "|", ">"} & set(words):
+                commands[words[1]].make_context(words[1], as_parsed(words[2:]))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.servers import free_port, postgresql, s3
 pytestmark = pytest.mark.slow
 
 BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "docs/team.md").read_text(encoding="utf-8"), re.DOTALL)
-SECRET = "hunter2-4711"
+SECRET = token_hex(16)
 
 
 def filled(block: str, places: dict[str, str]) -> str:
