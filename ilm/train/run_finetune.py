@@ -89,10 +89,10 @@ def run_finetune(
     model_params = cast("ModelParams", SimpleNamespace(**model))
     params = cast("FinetuneParams", SimpleNamespace(**finetuning))
     factors = cf_factors.load(inputs.cf_factors)
+    hardware = find_hardware(model_params.precision)  # first: it says whose memory is meant
     require_memory(model, finetuning, max_history, len(factors.item_factors))
     encoder, pretrained = load_encoder(inputs.encoder)
     cf_factors.require_space(factors, pretrained.space_id, str(inputs.encoder))
-    hardware = find_hardware(model_params.precision)
     torch.manual_seed(params.seed)
     items = len(factors.item_factors)
     attributes = read_attributes(inputs.catalogue)

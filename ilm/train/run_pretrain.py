@@ -60,6 +60,7 @@ def run_pretrain(
     Raises:
         IlmError: an input is missing or damaged, or the training diverged.
     """
+    hardware = find_hardware(model["precision"])  # first: it says whose memory is meant
     require_memory(model)  # for the language model of stage 2: better told now than after stage 1
     factors = cf_factors.load(inputs.cf_factors)
     text_items, texts = read_item_texts(inputs.item_texts)
@@ -74,7 +75,6 @@ def run_pretrain(
     model_params = cast("ModelParams", SimpleNamespace(**model))
     params = cast("PretrainParams", SimpleNamespace(**pretraining))
     store = CheckpointStore(checkpoints, training_key([dict(model), dict(pretraining)], astuple(inputs)))
-    hardware = find_hardware(model_params.precision)
     encoder, history = pretrain(data, model_params, params, store, log, hardware)
     if hardware.is_main:
         card = EncoderCard(factors.space_id, model_params.text_encoder, params.recipe, describe(encoder))

@@ -95,6 +95,11 @@ def test_training_that_diverges_in_one_process_ends_in_both(two: Path) -> None:
         assert "loss nan" in (two / f"rank_{rank}/diverged").read_text()
 
 
+def test_processes_that_see_different_checkpoints_do_not_train(two: Path) -> None:
+    for rank in (0, 1):
+        assert "checkpoints of 3 / 0 steps" in (two / f"rank_{rank}/apart").read_text()
+
+
 def test_only_the_main_process_writes_and_logs(two: Path) -> None:
     assert (two / "stdout_0").read_text().count("step 0  context_loss") == 1
     assert (two / "stdout_1").read_text() == ""

@@ -1,4 +1,4 @@
-"""Run by two processes at once: a gather, a training that diverges in one of them only, then both stages.
+"""Run by two processes at once: a gather, trainings that cannot be, then both stages.
 
 Arguments: the exported features, what one process made of them, the folder to write to.
 """
@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ilm.errors import TrainingDiverged
+from ilm.errors import ArtifactError, TrainingDiverged
 from ilm.model.shards import gather_rows
+from ilm.train.checkpoint import CheckpointStore
 from ilm.train.distributed import find_hardware
 from ilm.train.loop import Schedule, optimizer_for, train
 from ilm.train.run_pretrain import PretrainInputs, run_pretrain
@@ -41,6 +42,14 @@ def main(features: Path, one: Path, out: Path) -> None:
         )
     except TrainingDiverged as error:
         (out / f"rank_{hardware.shard.index}/diverged").write_text(str(error))
+
+    lonely = CheckpointStore(out / f"rank_{hardware.shard.index}/checkpoints", "key")
+    if hardware.is_main:
+        lonely.save(3, model, optimizer_for([(model, 0.1)]), [])
+    try:
+        train("x", model, optimizer_for([(model, 0.1)]), lambda *_: {}, Schedule(5, 1, 5), lonely, hardware=hardware)
+    except ArtifactError as error:
+        (out / f"rank_{hardware.shard.index}/apart").write_text(str(error))
 
     settings = read_settings(features, [])
     inputs = PretrainInputs.in_folder(features)
