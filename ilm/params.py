@@ -272,6 +272,8 @@ class TrainParams(Section):
     """host:port of this machine, where the others find it; one machine needs none."""
     max_restarts: NonNegativeInt = 3
     """How often all processes go on from the last checkpoint after one has ended badly."""
+    language_model: Literal["replicated", "sharded"] = "replicated"
+    """Every process has the whole frozen LLM; or its part of each layer (FSDP2), where the whole does not fit."""
 
 
 class EvaluateParams(Section):

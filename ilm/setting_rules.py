@@ -45,5 +45,7 @@ def broken_rules(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
             encoder != "text" or not speaking,
         f"train.nodes ({train['nodes']}) above 1 needs train.launcher torchrun, and train.rendezvous host:port":
             train["nodes"] == 1 or (train["launcher"] == "torchrun" and train["rendezvous"] != ""),
+        f"train.language_model sharded needs model.quantisation none (it is {model['quantisation']})":
+            train["language_model"] == "replicated" or model["quantisation"] == "none",
     }  # fmt: skip
     return [rule for rule, kept in rules.items() if not kept]

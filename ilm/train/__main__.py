@@ -63,12 +63,13 @@ def main() -> None:
 def _run(arguments: argparse.Namespace, log: Callable[[dict[str, float], int], None]) -> None:
     features, out = arguments.features, arguments.out
     settings = read_settings(arguments.settings or features, arguments.set)
+    sharded = settings["train"]["language_model"] == "sharded"
     checkpoints = (arguments.checkpoints or out.parent / ".checkpoints") / arguments.stage
     if arguments.stage == "pretrain":
         from ilm.train.run_pretrain import PretrainInputs, run_pretrain
 
         inputs = PretrainInputs.in_folder(features)
-        run_pretrain(inputs, out, settings["model"], settings["pretrain"], checkpoints, log)
+        run_pretrain(inputs, out, settings["model"], settings["pretrain"], checkpoints, log, sharded)
     else:
         from ilm.train.run_finetune import FinetuneInputs, run_finetune
 
@@ -83,6 +84,7 @@ def _run(arguments: argparse.Namespace, log: Callable[[dict[str, float], int], N
             checkpoints,
             log,
             arguments.earlier,
+            sharded,
         )
 
 

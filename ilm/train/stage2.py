@@ -191,10 +191,10 @@ def finetune(
     schedule = Schedule(steps, params.warmup, params.checkpoint_every, params.gradient_accumulation)
     history = train("stage2", model, optimizer, stage.losses, schedule, checkpoints, log, hardware)
     learn_wishes(stage, params.wish_prompts)
-    if hardware.is_main:
+    if hardware.is_main or model.language_model.is_spread:
         values = held_out_language(data.held_out, params.mixture, stage.nats, params.seed)
         history[-1] |= values
-        if log:
+        if log and hardware.is_main:
             log(values, steps - 1)
     return history
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ilm.files import read_json
+from ilm.files import digest, read_json
 from ilm.train.run_finetune import FinetuneInputs, run_finetune
 from ilm.train.run_pretrain import PretrainInputs, run_pretrain
 from ilm.train.settings import read_settings
@@ -82,6 +82,18 @@ def test_two_processes_end_with_the_weights_of_one(one: Path, two: Path, model: 
     for name, tensor in expected.items():
         if not name.endswith(NO_GRADIENT):
             torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=5e-5, msg=name)
+
+
+def test_language_model_in_parts_trains_the_bytes_that_a_whole_one_in_each_process_does(two: Path) -> None:
+    assert digest(two / "ilm_spread") == digest(two / "ilm")
+
+
+def test_process_keeps_its_part_of_the_layers_and_notices_a_change_of_it(two: Path) -> None:
+    kept, noticed = zip(*(read_json(two / f"rank_{rank}/spread.json")[::2] for rank in (0, 1)), strict=True)
+    (_, whole, _) = read_json(two / "rank_0/spread.json")
+    assert max(kept) < 0.8 * whole, "layers are the half of the tiny model"
+    assert sum(kept) > whole
+    assert noticed == (True, True)
 
 
 def test_gathered_rows_carry_the_sum_of_all_processes_gradients(two: Path) -> None:
