@@ -149,7 +149,8 @@ def _environment(processes: int) -> dict[str, str]:
     """Variables of all processes: the machine's cores are shared, unless the user's environment says how many threads
     a process has; and a restart begins with an empty store, or processes look for those that are gone
     (pytorch/pytorch#135712)."""
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, len(os.sched_getaffinity(0)) // processes))
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // processes))
     return {"OMP_NUM_THREADS": threads, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
 

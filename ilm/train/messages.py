@@ -1,8 +1,8 @@
 """What the processes of a training tell the step that started them: files in a folder that all machines share.
 
-    metrics-RESTART.jsonl      every step's values, from the main process
-    crash-RESTART-RANK.txt     the traceback of a process that ended badly; others go on from the last checkpoint
-    error.json                 a mistake of the user: nobody starts again
+    metrics-START.jsonl    every step's values, from the main process; START counts how often it was started
+    crash-RANK-PID.txt     the traceback of a process that ended badly; all go on from the last checkpoint
+    error.json             a mistake of the user: nobody starts again
 
 Files, not pipes: the main process may be on another machine, and what it told before it was killed stays.
 """
@@ -19,13 +19,12 @@ ERROR = "error.json"
 
 
 class Outbox:
-    """One process's side. Rank and number of restarts are those that `torchrun` gives."""
+    """One process's side; its rank is the one that `torchrun` gives."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._rank, self._restart = (int(os.environ.get(name, 0)) for name in ("RANK", "TORCHELASTIC_RESTART_COUNT"))
-        self._metrics = folder / f"metrics-{self._restart}.jsonl"
-        if self._rank == 0:
+        self._folder, self._rank = folder, int(os.environ.get("RANK", 0))
+        if self._rank == 0:  # torchrun's own count of restarts is one machine's
+            self._metrics = folder / f"metrics-{len(list(folder.glob('metrics-*')))}.jsonl"
             self._metrics.touch()
 
     def is_over(self) -> bool:
@@ -33,7 +32,7 @@ class Outbox:
         return (self._folder / ERROR).exists()
 
     def log(self, values: dict[str, float], step: int) -> None:
-        """Tell a step's values."""
+        """Tell a step's values; the main process does."""
         with self._metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps([step, values]) + "\n")
 
@@ -43,7 +42,7 @@ class Outbox:
 
     def crash(self) -> None:
         """Tell the exception that is being handled."""
-        file = self._folder / f"crash-{self._restart}-{self._rank}.txt"
+        file = self._folder / f"crash-{self._rank}-{os.getpid()}.txt"
         file.write_text(traceback.format_exc(), encoding="utf-8")
 
 
@@ -58,7 +57,7 @@ class Inbox:
     @property
     def restarts(self) -> int:
         """How often the processes were started again."""
-        return max((_restart(file) for file in self._folder.glob("metrics-*.jsonl")), default=0)
+        return max(map(_start, self._folder.glob("metrics-*.jsonl")), default=0)
 
     def values(self) -> list[tuple[int, dict[str, float]]]:
         """What was logged since the last call: (step, values). What is trained again after a restart is not told again.
@@ -66,13 +65,14 @@ class Inbox:
         The last line of a process that was killed may be half a line; it waits for its end for ever.
         """
         found = []
-        for file in sorted(self._folder.glob("metrics-*.jsonl"), key=_restart):
+        for file in sorted(self._folder.glob("metrics-*.jsonl"), key=_start):
+            place = self._read.get(_start(file), 0)
             with file.open("rb") as lines:
-                lines.seek(self._read.get(_restart(file), 0))
+                lines.seek(place)
                 whole = lines.read().rpartition(b"\n")[0]
             if not whole:
                 continue
-            self._read[_restart(file)] = self._read.get(_restart(file), 0) + len(whole) + 1
+            self._read[_start(file)] = place + len(whole) + 1
             for step, values in map(json.loads, whole.splitlines()):
                 new = {name: value for name, value in values.items() if (name, step) not in self._known}
                 self._known |= {(name, step) for name in new}
@@ -90,5 +90,5 @@ class Inbox:
         return files[0].read_text(encoding="utf-8") if files else None
 
 
-def _restart(file: Path) -> int:
+def _start(file: Path) -> int:
     return int(file.stem.split("-")[1])
