@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ilm.errors import IlmError
+from ilm.errors import ConfigError, IlmError
 from ilm.params import TrainParams
 from tasks import paths
 from tasks.export import write_settings
@@ -49,10 +49,11 @@ def launch(step: Step, stage: Literal["pretrain", "finetune"], out: Path, earlie
         earlier: finetune: folder of a model to go on from.
 
     Raises:
+        ConfigError: more processes are wanted than there are GPUs.
         IlmError: what a process says is wrong; or processes ended badly once more than `train.max_restarts` allows.
     """
     settings = step.params.train
-    processes = settings.processes or _gpus() or 1
+    processes = _processes(settings)
     with _message_folder(stage) as messages:
         write_settings(step.params, messages)
         arguments = _torchrun(settings, stage, processes) + _training(stage, out, messages, earlier)
@@ -137,6 +138,16 @@ def _message_folder(stage: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _processes(settings: TrainParams) -> int:
+    """Processes of this machine."""
+    gpus = _gpus()
+    if 0 < gpus < settings.processes:
+        raise ConfigError(
+            f"train.processes is {settings.processes}, but this machine has {gpus} GPUs. Lower it, or use 0."
+        )
+    return settings.processes or gpus or 1
 
 
 def _gpus() -> int:

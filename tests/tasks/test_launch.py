@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ilm.errors import IlmError
+from ilm.errors import ConfigError, IlmError
 from ilm.params import Params, TrainParams
 from tasks import launch, paths
 from tests.fake_project import ROOT
@@ -67,6 +67,20 @@ def test_values_of_the_main_process_reach_the_step_and_nothing_is_left(
     step = launched(monkeypatch, 'if rank == 0: [log({"loss": float(n)}, n) for n in range(700)]')
     assert step.logged == [(n, {"loss": float(n)}) for n in range(700)]
     assert list(paths.CHECKPOINTS.iterdir()) == []
+
+
+@pytest.mark.parametrize(("gpus", "wanted", "started"), [(0, 0, 1), (0, 2, 2), (4, 0, 4), (4, 2, 2)])
+def test_a_process_per_gpu_is_started_unless_another_number_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, wanted: int, started: int
+) -> None:
+    monkeypatch.setattr(launch, "_gpus", lambda: gpus)
+    assert launch._processes(TrainParams(processes=wanted)) == started
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "_gpus", lambda: 2)
+    with pytest.raises(ConfigError, match=r"train\.processes is 4, but this machine has 2 GPUs"):
+        launch._processes(TrainParams(processes=4))
 
 
 def test_mistake_in_one_process_is_the_steps_message_and_ends_the_others(
