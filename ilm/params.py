@@ -268,6 +268,23 @@ class FinetuneParams(Section):
     seed: Seed = 42
 
 
+class TrainParams(Section):
+    """How steps `pretrain` and `finetune` are started ([how](several-devices.md)); a change reruns nothing."""
+
+    launcher: Literal["local", "torchrun"] = "local"
+    """In the step's own process, on one device; or in several processes, one per device."""
+    nodes: PositiveInt = 1
+    """Machines; on the others, the command that the step shows is to be started."""
+    processes: NonNegativeInt = 0
+    """Per machine; 0: one per GPU, or one where there is no GPU."""
+    rendezvous: Annotated[str, Field(pattern=r"^$|^[^\s:/]+:[0-9]+$")] = ""
+    """host:port of this machine, where the others find it; one machine needs none."""
+    max_restarts: NonNegativeInt = 3
+    """How often all processes go on from the last checkpoint after one has ended badly."""
+    language_model: Literal["replicated", "sharded"] = "replicated"
+    """Every process has the whole frozen LLM; or its part of each layer (FSDP2), where the whole does not fit."""
+
+
 class EvaluateParams(Section):
     """Full-catalogue evaluation (step `evaluate`)."""
 
@@ -414,6 +431,7 @@ class Params(Section):
     model: ModelParams = ModelParams()
     pretrain: PretrainParams = PretrainParams()
     finetune: FinetuneParams = FinetuneParams()
+    train: TrainParams = TrainParams()
     evaluate: EvaluateParams = EvaluateParams()
     elm: ElmParams = ElmParams()
     gate: GateParams = GateParams()

@@ -21,9 +21,9 @@ SPEAKING = ("description", "attributes", "comparison", "why")
 
 
 def broken_rules(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What is wrong between the settings of sections `model`, `pretrain` and `finetune`, each complete and each value
-    allowed by itself; empty if nothing is."""
-    model, pretrain, finetune = settings["model"], settings["pretrain"], settings["finetune"]
+    """What is wrong between the settings of sections `model`, `pretrain`, `finetune` and `train`, each complete and
+    each value allowed by itself; empty if nothing is."""
+    model, pretrain, finetune, train = (settings[name] for name in ("model", "pretrain", "finetune", "train"))
     mixture, encoder = finetune["mixture"], model["encoder"]
     unknown = [task for task in mixture if task not in DEFAULT_MIXTURE]
     speaking = [task for task in SPEAKING if mixture.get(task)]
@@ -43,5 +43,9 @@ def broken_rules(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
             encoder != "text" or finetune["item_embedding"],
         f"{beside} finetune.mixture must not have {', '.join(speaking)}: nothing that learns speaks":
             encoder != "text" or not speaking,
+        f"train.nodes ({train['nodes']}) above 1 needs train.launcher torchrun, and train.rendezvous host:port":
+            train["nodes"] == 1 or (train["launcher"] == "torchrun" and train["rendezvous"] != ""),
+        f"train.language_model sharded needs model.quantisation none (it is {model['quantisation']})":
+            train["language_model"] == "replicated" or model["quantisation"] == "none",
     }  # fmt: skip
     return [rule for rule, kept in rules.items() if not kept]

@@ -16,7 +16,7 @@ def export_features(project: Path, folder: Path) -> list[str]:
         ConfigError: params.yaml is missing or wrong.
         ArtifactError: features are missing, or `folder` holds something else.
     """
-    from ilm.train.settings import FILE, limits_of
+    from ilm.train.settings import FILE
 
     params = load_params(project / "params.yaml")
     features = sorted(
@@ -39,6 +39,13 @@ def export_features(project: Path, folder: Path) -> list[str]:
         temporary.mkdir()
         for file in features:
             shutil.copyfile(file, temporary / file.name)
-        settings = params.model_dump(by_alias=True)
-        write_json(temporary / FILE, {"settings": settings, "limits": limits_of(Params.model_json_schema())})
+        write_settings(params, temporary)
     return sorted(file.name for file in folder.iterdir())
+
+
+def write_settings(params: Params, folder: Path) -> None:
+    """Write settings.json, as `python -m ilm.train` reads it, into the folder."""
+    from ilm.train.settings import FILE, limits_of
+
+    settings = params.model_dump(by_alias=True)
+    write_json(folder / FILE, {"settings": settings, "limits": limits_of(Params.model_json_schema())})

@@ -1,6 +1,7 @@
 """Step `finetune`: stage 2, encoder, adapter and retrieval head learn in front of the frozen language model."""
 
 from tasks import paths
+from tasks.launch import in_processes, launch
 from tasks.previous import reusable
 from tasks.step import Step, main
 
@@ -23,6 +24,9 @@ def run(step: Step) -> None:
     if earlier is not None and load_drift(paths.DRIFT).decision == "reuse":
         run_reuse(inputs, earlier, paths.FINETUNED)
         print("finetune  the earlier model is used again, on the new vectors", flush=True)
+        return
+    if in_processes(step):
+        launch(step, "finetune", paths.FINETUNED, earlier)
         return
     run_finetune(
         inputs,

@@ -6,6 +6,7 @@ Where the CF space goes on and nothing else changed, the earlier encoder is take
 import shutil
 
 from tasks import paths
+from tasks.launch import in_processes, launch
 from tasks.previous import reusable
 from tasks.step import Step, main
 
@@ -19,6 +20,9 @@ def run(step: Step) -> None:
         with replaced(paths.PRETRAINED) as folder:
             shutil.copytree(earlier, folder)
         print("pretrain  the earlier encoder is used again: the CF space has not moved away from it", flush=True)
+        return
+    if in_processes(step):
+        launch(step, "pretrain", paths.PRETRAINED)
         return
     from ilm.train.run_pretrain import PretrainInputs, run_pretrain
 

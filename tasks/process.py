@@ -17,6 +17,8 @@ from ilm.errors import IlmError
 
 PR_SET_PDEATHSIG = 1
 
+_RSS_PER_MIB = 1024**2 if sys.platform == "darwin" else 1024
+
 _libc = ctypes.CDLL(None)  # loaded before any fork: between fork and exec nothing may be imported
 
 
@@ -128,6 +130,13 @@ def _started(process: psutil.Process) -> float:
     return int(line.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
 
 
+def children_peak_memory_mb() -> float:
+    """Largest resident memory of any one process that this one, or its children, started and saw end; in MiB."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / _RSS_PER_MIB
+
+
 def peak_memory_mb() -> float:
     """Largest resident memory of this process so far, in MiB."""
     status = Path("/proc/self/status")
@@ -137,5 +146,4 @@ def peak_memory_mb() -> float:
                 return int(line.split()[1]) / 1024
     import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024**2 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _RSS_PER_MIB

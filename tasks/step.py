@@ -12,7 +12,7 @@ from ilm.files import write_json
 from ilm.params import Params, load_params
 from tasks.lineage import dvc_md5, origin, read_stage
 from tasks.paths import COST
-from tasks.process import die_with_parent, peak_memory_mb
+from tasks.process import children_peak_memory_mb, die_with_parent, peak_memory_mb
 from tasks.tracking import Run, Store
 
 DISK = {errno.ENOSPC: "Make room", errno.EDQUOT: "Make room", errno.EROFS: "Make it writable"}
@@ -73,7 +73,7 @@ def run_step(name: str, run: Callable[[Step], None], graph: Path = Path("dvc.yam
     with store.run(name, origin(Path.cwd()), inputs, stage.settings) as child:
         step = Step(params, child)
         run(step)
-        seconds, memory = step.elapsed(), peak_memory_mb()
+        seconds, memory = step.elapsed(), max(peak_memory_mb(), children_peak_memory_mb())
         step.log_metrics({"seconds": seconds, "peak_memory_mb": memory})
         child.set_tags({f"output.{path}": dvc_md5(path) for path in stage.outputs})
     cost = {

@@ -107,7 +107,7 @@ def test_sections_of_params_yaml_are_in_the_order_of_the_steps() -> None:
 def test_every_section_belongs_to_a_stage_or_to_what_is_outside_the_pipeline() -> None:
     used = {entry.split(".")[0] for stage in GRAPH.values() for entry in stage["params"]}
     fields = {field.alias or name for name, field in Params.model_fields.items()}
-    assert fields - used == {"elm", "gate", "registry", "retrain", "sasrec"}
+    assert fields - used == {"elm", "gate", "registry", "retrain", "sasrec", "train"}
     assert all(issubclass(field.annotation, BaseModel) for field in Params.model_fields.values() if field.annotation)
 
 

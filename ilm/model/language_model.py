@@ -13,6 +13,7 @@ from ilm.errors import ArtifactError
 from ilm.files import digest
 from ilm.model.builtin import load_quietly, resolve
 from ilm.model.quantisation import NONE, keep_form, loading_options
+from ilm.model.spread import is_spread, own_part, spread_layers
 
 ITEM_TOKEN = "<|item|>"
 USER_TOKEN = "<|user|>"
@@ -55,19 +56,27 @@ class LanguageModel:
         out: Tensor = self.model.get_output_embeddings()(states)
         return out
 
-    def move(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Bring it to a device; and to a precision, unless it is quantised, which keeps that of its loading."""
+    def move(self, device: torch.device, dtype: torch.dtype, processes: int = 1) -> None:
+        """Bring it to a device; and to a precision, unless it is quantised, which keeps that of its loading. With more
+        `processes` than one, its layers are spread over them (not if it is quantised)."""
         if self.quantisation == NONE:
-            self.model.to(device=device, dtype=dtype)
-        else:
-            self.model.to(device)
+            self.model.to(dtype)
+            if processes > 1:
+                spread_layers(self.model, device, processes)
+        self.model.to(device)
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether its layers are spread over processes, so that all must use it equally often."""
+        return is_spread(self.model)
 
     def weights_digest(self) -> str:
-        """SHA-256 of all parameters and buffers in memory: equal before and after training, or something is wrong."""
+        """SHA-256 of all parameters and buffers in this process's memory: equal before and after training, or something
+        is wrong."""
         whole = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
             whole.update(name.encode())
-            whole.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+            whole.update(own_part(tensor.detach()).cpu().flatten().view(torch.uint8).numpy().tobytes())
         return whole.hexdigest()
 
 

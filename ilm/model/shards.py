@@ -35,6 +35,10 @@ class Shard:
             )
         return slice(self.index * size, (self.index + 1) * size)
 
+    def share(self, total: int) -> slice:
+        """As `rows`, of any batch: parts differ by at most one row, and some have none where rows are few."""
+        return slice(self.index * total // self.count, (self.index + 1) * total // self.count)
+
     def within(self, outer: "Shard") -> "Shard":
         """This part of the part `outer`, as a part of the whole."""
         return Shard(outer.index * self.count + self.index, outer.count * self.count)

@@ -7,9 +7,12 @@ code that the pipeline's steps run, on a folder that `ilm export-features` made.
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from ilm.errors import IlmError
+from ilm.train.messages import Outbox
+from ilm.train.orphans import end_with_parent
 from ilm.train.settings import read_settings
 
 EXAMPLES = """\
@@ -28,14 +31,28 @@ def main() -> None:
     arguments = _parser().parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    outbox = Outbox(arguments.messages) if arguments.messages else None
     try:
-        _run(arguments)
+        if outbox:
+            end_with_parent()
+            if outbox.is_over():
+                sys.exit(2)
+        _run(arguments, outbox.log if outbox else _print_some)
     except IlmError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if outbox:
+            outbox.mistake(error)
+        else:
+            print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted. Run the same command again to go on.", file=sys.stderr)
+        if not outbox:
+            print("interrupted. Run the same command again to go on.", file=sys.stderr)
         sys.exit(130)
+    except Exception:
+        if not outbox:
+            raise
+        outbox.crash()
+        sys.exit(1)
     finally:
         if "torch" in sys.modules:
             from ilm.train.distributed import leave_processes
@@ -43,22 +60,31 @@ def main() -> None:
             leave_processes()
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace, log: Callable[[dict[str, float], int], None]) -> None:
     features, out = arguments.features, arguments.out
-    settings = read_settings(features, arguments.set)
+    settings = read_settings(arguments.settings or features, arguments.set)
+    sharded = settings["train"]["language_model"] == "sharded"
     checkpoints = (arguments.checkpoints or out.parent / ".checkpoints") / arguments.stage
     if arguments.stage == "pretrain":
         from ilm.train.run_pretrain import PretrainInputs, run_pretrain
 
         inputs = PretrainInputs.in_folder(features)
-        run_pretrain(inputs, out, settings["model"], settings["pretrain"], checkpoints, _print_some)
+        run_pretrain(inputs, out, settings["model"], settings["pretrain"], checkpoints, log, sharded)
     else:
         from ilm.train.run_finetune import FinetuneInputs, run_finetune
 
         finetune_inputs = FinetuneInputs.in_folder(features, arguments.encoder or out.parent / "encoder")
         max_history = settings["pairs"]["max_history"]
         run_finetune(
-            finetune_inputs, out, settings["model"], settings["finetune"], max_history, checkpoints, _print_some
+            finetune_inputs,
+            out,
+            settings["model"],
+            settings["finetune"],
+            max_history,
+            checkpoints,
+            log,
+            arguments.earlier,
+            sharded,
         )
 
 
@@ -91,6 +117,16 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         help="state of runs that have not ended (default: OUT/../.checkpoints)",
+    )
+    parser.add_argument("--settings", type=Path, metavar="DIR", help="folder of settings.json (default: FEATURES)")
+    parser.add_argument(
+        "--earlier", type=Path, metavar="DIR", help="finetune: a model of the same CF space and settings to go on from"
+    )
+    parser.add_argument(
+        "--messages",
+        type=Path,
+        metavar="DIR",
+        help="tell values and mistakes in files, for the step that started this",
     )
     return parser
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ilm.errors import TrainingDiverged
+from ilm.errors import ArtifactError, TrainingDiverged
 from ilm.model.shards import Shard
 from ilm.train.checkpoint import CheckpointStore
 from ilm.train.distributed import ONE_CPU, Hardware
@@ -114,6 +114,7 @@ def train(
         One record per step, from the first: {"step": …, "loss": …, …}.
 
     Raises:
+        ArtifactError: the checkpoint is damaged, or not all processes see the same one.
         TrainingDiverged: a loss or the gradient is not finite; in all processes alike.
     """
     torch.use_deterministic_algorithms(hardware.device.type == "cpu")
@@ -121,6 +122,7 @@ def train(
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     done, history, best = checkpoints.load(model, optimizer) if checkpoints else (0, [], None)
+    _require_agreement(name, done, hardware)
     model.train()
     quiet = not hardware.is_main or not sys.stderr.isatty()
     bar = tqdm(range(done, schedule.steps), name, schedule.steps, initial=done, unit="step", disable=quiet)
@@ -179,6 +181,18 @@ def _measured(model: nn.Module, evaluation: Evaluation, hardware: Hardware) -> d
     model.train()
     mean = hardware.add_up([], torch.stack(list(values.values())) / hardware.shard.count)
     return dict(zip(values, mean.tolist(), strict=True))
+
+
+def _require_agreement(name: str, done: int, hardware: Hardware) -> None:
+    """All processes must go on from the same step: those that see another checkpoint would train something else."""
+    mine = torch.zeros(hardware.shard.count, device=hardware.device)
+    mine[hardware.shard.index] = done
+    steps = [int(step) for step in hardware.add_up([], mine).tolist()]
+    if len(set(steps)) > 1:
+        raise ArtifactError(
+            f"{name}: checkpoints of {' / '.join(map(str, steps))} steps were found by the processes. All must see the "
+            "same folder of checkpoints: put it on a file system that the machines share."
+        )
 
 
 def _require_finite(name: str, values: dict[str, float], step: int) -> None:

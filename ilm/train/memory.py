@@ -5,6 +5,7 @@ keeps them for a frozen decoder (only gradients of inputs are needed, so no inpu
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,12 @@ class Need:
 
 
 def require_memory(
-    model: Mapping[str, Any], finetuning: Mapping[str, Any] | None = None, max_history: int = 0, items: int = 0
+    model: Mapping[str, Any],
+    finetuning: Mapping[str, Any] | None = None,
+    max_history: int = 0,
+    items: int = 0,
+    shares: int = 1,
+    processes: int = 1,
 ) -> None:
     """Refuse a training that does not fit the memory at hand (of the GPU, if there is one).
 
@@ -73,6 +79,8 @@ def require_memory(
         finetuning: the settings of section `finetune`; None, before stage 1, asks whether the weights alone fit.
         max_history: items of a history that are shown one by one.
         items: size of the catalogue.
+        shares: processes over which the language model's layers are spread.
+        processes: of the training.
 
     Raises:
         ConfigError: saying what is needed, what there is, and which settings need less.
@@ -80,21 +88,28 @@ def require_memory(
     """
     free = memory_at_hand()
     shape = read_shape(resolve(model["llm"]))
-    need = estimate(shape, model, finetuning, max_history, items)
+    need = estimate(shape, model, finetuning, max_history, items, shares)
     if free is None or need.total <= (1 - SPARE) * free:
         return
-    changes: dict[str, tuple[Mapping[str, Any], Mapping[str, Any] | None]] = {
-        "model.precision: bf16": ({**model, "precision": "bf16"}, finetuning),
-        "model.quantisation: nf4": ({**model, "quantisation": NF4}, finetuning),
+    changes: dict[str, tuple[Mapping[str, Any], Mapping[str, Any] | None, int]] = {
+        "model.precision: bf16": ({**model, "precision": "bf16"}, finetuning, shares),
     }
+    if shares == 1:
+        changes["model.quantisation: nf4"] = ({**model, "quantisation": NF4}, finetuning, 1)
+    if model["quantisation"] != NF4:
+        changes["train.language_model: sharded"] = (model, finetuning, processes)
     if finetuning is not None:
         micro = 4 * finetuning["gradient_accumulation"]
         smaller = {**finetuning, "gradient_accumulation": micro}
-        changes[f"finetune.gradient_accumulation: {micro}"] = (model, smaller)
-    less = {name: estimate(shape, *settings, max_history, items).total for name, settings in changes.items()}
+        changes[f"finetune.gradient_accumulation: {micro}"] = (model, smaller, shares)
+    less = {
+        name: estimate(shape, changed, lighter, max_history, items, parts).total
+        for name, (changed, lighter, parts) in changes.items()
+    }
     told = "; ".join(f"{name} ({_gib(total)})" for name, total in less.items() if total < need.total)
+    each = " in each process" if processes > 1 else ""
     raise ConfigError(
-        f"stage 2 with {model['llm']} needs about {_gib(need.total)} of memory, and {_gib(free)} are free: "
+        f"stage 2 with {model['llm']} needs about {_gib(need.total)} of memory{each}, and {_gib(free)} are free: "
         f"{_gib(need.weights)} for {shape.weights / 1e6:,.0f} million weights ({model['precision']}, quantisation "
         f"{model['quantisation']}), {_gib(need.activations)} for activations, {_gib(need.scores)} for scores, "
         f"{_gib(need.trained)} for what learns. Free some, name a smaller model, or change in params.yaml: {told}."
@@ -102,12 +117,19 @@ def require_memory(
 
 
 def estimate(
-    shape: Shape, model: Mapping[str, Any], finetuning: Mapping[str, Any] | None, max_history: int, items: int
+    shape: Shape,
+    model: Mapping[str, Any],
+    finetuning: Mapping[str, Any] | None,
+    max_history: int,
+    items: int,
+    shares: int = 1,
 ) -> Need:
-    """What stage 2 will take; arguments as of `require_memory`."""
+    """What stage 2 will take in each process; arguments as of `require_memory`."""
     number = PRECISIONS[model["precision"]].itemsize
     quantised = shape.quantisable if model["quantisation"] == NF4 else 0
     weights = quantised * BYTES_PER_WEIGHT + (shape.weights - quantised) * number
+    if shares > 1:  # two layers are whole at a time: the one at work, and the next
+        weights -= shape.quantisable * number * (1 - 1 / shares) * max(0.0, 1 - 2 / shape.layers)
     if finetuning is None:
         return Need(int(weights), 0, 0, 0)
     tokens = finetuning["step_tokens"] / finetuning["gradient_accumulation"]
@@ -149,9 +171,15 @@ def read_shape(folder: Path) -> Shape:
 
 
 def memory_at_hand() -> int | None:
-    """Free bytes of the GPU, if there is one; else of this machine, or of what its container may use; None: unknown."""
+    """Free bytes of this process's GPU, if there is one; else of this machine, or of what its container may use, in
+    equal parts for the processes that `torchrun` started here; None: unknown."""
     if torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[0])
+    free = _free_here()
+    return None if free is None else free // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
+def _free_here() -> int | None:
     try:
         free = _entry(MEMORY, "MemAvailable:") * 1024
     except (OSError, StopIteration):

@@ -66,6 +66,7 @@ def run_finetune(
     checkpoints: Path,
     log: Callable[[dict[str, float], int], None] | None = None,
     earlier: Path | None = None,
+    sharded: bool = False,
 ) -> None:
     """Train on the mixture of tasks, from the latest checkpoint on if an earlier run was cut short; write the model.
 
@@ -79,6 +80,7 @@ def run_finetune(
         log: called with every step's values and its number.
         earlier: folder of a model of this CF space and these settings, whose items have the first rows of the
             catalogue: training goes on from its weights, for `refresh_steps` and `refresh_epochs`.
+        sharded: the frozen language model's layers are spread over the processes.
 
     Raises:
         ArtifactError: an input is missing or damaged, encoder and CF factors are of different spaces, or the language
@@ -89,10 +91,11 @@ def run_finetune(
     model_params = cast("ModelParams", SimpleNamespace(**model))
     params = cast("FinetuneParams", SimpleNamespace(**finetuning))
     factors = cf_factors.load(inputs.cf_factors)
-    require_memory(model, finetuning, max_history, len(factors.item_factors))
+    hardware = find_hardware(model_params.precision)  # first: it says whose memory is meant
+    shares = hardware.shard.count if sharded else 1
+    require_memory(model, finetuning, max_history, len(factors.item_factors), shares, hardware.shard.count)
     encoder, pretrained = load_encoder(inputs.encoder)
     cf_factors.require_space(factors, pretrained.space_id, str(inputs.encoder))
-    hardware = find_hardware(model_params.precision)
     torch.manual_seed(params.seed)
     items = len(factors.item_factors)
     attributes = read_attributes(inputs.catalogue)
@@ -108,7 +111,7 @@ def run_finetune(
         bridge, card = load_bridge(earlier, items)
         cf_factors.require_space(factors, card.space_id, str(earlier))
         language_model, names = bridge.language_model, bridge.item_names
-    language_model.move(hardware.device, hardware.dtype)
+    language_model.move(hardware.device, hardware.dtype, shares)
     before = language_model.weights_digest()
 
     index_seed = params.seed if params.names == "index" else None

@@ -45,6 +45,7 @@ def run_pretrain(
     pretraining: Mapping[str, Any],
     checkpoints: Path,
     log: Callable[[dict[str, float], int], None] | None = None,
+    sharded: bool = False,
 ) -> None:
     """Pretrain, from the latest checkpoint on if an earlier run was cut short, and write the encoder.
 
@@ -56,11 +57,14 @@ def run_pretrain(
         pretraining: the settings of section `pretrain`, likewise.
         checkpoints: folder of the state of trainings that have not ended.
         log: called with every step's values and its number.
+        sharded: the frozen language model of stage 2 will be spread over as many processes.
 
     Raises:
         IlmError: an input is missing or damaged, or the training diverged.
     """
-    require_memory(model)  # for the language model of stage 2: better told now than after stage 1
+    hardware = find_hardware(model["precision"])  # first: it says whose memory is meant
+    processes = hardware.shard.count  # below: for the language model of stage 2; better told now than after stage 1
+    require_memory(model, shares=processes if sharded else 1, processes=processes)
     factors = cf_factors.load(inputs.cf_factors)
     text_items, texts = read_item_texts(inputs.item_texts)
     data = Stage1Data(
@@ -74,7 +78,6 @@ def run_pretrain(
     model_params = cast("ModelParams", SimpleNamespace(**model))
     params = cast("PretrainParams", SimpleNamespace(**pretraining))
     store = CheckpointStore(checkpoints, training_key([dict(model), dict(pretraining)], astuple(inputs)))
-    hardware = find_hardware(model_params.precision)
     encoder, history = pretrain(data, model_params, params, store, log, hardware)
     if hardware.is_main:
         card = EncoderCard(factors.space_id, model_params.text_encoder, params.recipe, describe(encoder))

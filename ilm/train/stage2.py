@@ -77,8 +77,9 @@ class Stage2:
     def _shares(self, examples: list[Example], part: Shard) -> Losses:
         """Each loss is the sum over this part's rows, divided by the whole batch's count of what it is a mean over:
         parts add up. A batch's kinds of losses do not depend on the part."""
-        whole = self.mixture.render(examples)
-        own = whole if part.count == 1 else self.mixture.render(examples[part.rows(len(examples))])
+        whole, share = self.mixture.render(examples), examples[part.share(len(examples))]
+        # A process without a row computes one all the same, for nothing: all must do the same collectives.
+        own = whole if part.count == 1 else self.mixture.render(share or examples[:1])
         own = own.to(self.hardware.device)
         states, user_queries = self.states(own)
         assert self.item_queries is not None
@@ -93,7 +94,7 @@ class Stage2:
                     losses[kind] = F.cross_entropy(scores, here.items, reduction="sum") / len(everywhere.items)
         if whole.spoken.any():
             losses["language"] = self._nats(states, own) / int(whole.spoken.sum())
-        return losses
+        return losses if share else {name: 0.0 * value for name, value in losses.items()}
 
     def states(self, rendered: Rendered, blind: bool = False) -> tuple[Tensor, Tensor]:
         """Hidden states [b, l, w], and the users' query outputs [u, q, h]; an item that occurs often is encoded once.
@@ -190,10 +191,10 @@ def finetune(
     schedule = Schedule(steps, params.warmup, params.checkpoint_every, params.gradient_accumulation)
     history = train("stage2", model, optimizer, stage.losses, schedule, checkpoints, log, hardware)
     learn_wishes(stage, params.wish_prompts)
-    if hardware.is_main:
+    if hardware.is_main or model.language_model.is_spread:
         values = held_out_language(data.held_out, params.mixture, stage.nats, params.seed)
         history[-1] |= values
-        if log:
+        if log and hardware.is_main:
             log(values, steps - 1)
     return history
 

@@ -22,6 +22,11 @@ BROKEN = {
         "model": {"encoder": "text"}, "pretrain": {"recipe": "none"},
         "finetune": {"item_embedding": False, "mixture": {"sequential": 1.0}},
     },
+    "train.nodes (2) above 1": {"train": {"nodes": 2, "launcher": "torchrun"}},
+    "train.rendezvous host:port": {"train": {"nodes": 2, "rendezvous": "box1:29400"}},
+    "sharded needs model.quantisation none": {
+        "train": {"language_model": "sharded"}, "model": {"quantisation": "nf4"},
+    },
     "must not have description, attributes": {"model": {"encoder": "text"}, "pretrain": {"recipe": "none"}},
 }  # fmt: skip
 

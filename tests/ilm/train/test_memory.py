@@ -76,6 +76,27 @@ def test_what_grows_grows_in_the_estimate() -> None:
     assert total() < total(items=1_000_000)
 
 
+def test_layers_that_are_spread_take_their_share_and_two_whole_layers() -> None:
+    whole, spread = (estimate(LARGE, settings(precision="bf16"), None, 0, 0, shares).weights for shares in (1, 8))
+    layers = 2 * LARGE.quantisable
+    assert spread == pytest.approx(whole - layers + layers * (2 + 30 / 8) / 32)
+
+
+def test_spreading_is_proposed_to_several_processes_only(
+    linux: Path, llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "read_shape", lambda folder: LARGE)
+    for processes in (1, 8):
+        with pytest.raises(ConfigError) as refused:
+            require_memory(settings(llm=str(llama)), processes=processes)
+        assert ("train.language_model: sharded" in str(refused.value)) == (processes > 1)
+
+
+def test_processes_of_a_machine_without_gpu_share_its_memory(linux: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert memory_at_hand() == 1_500_000_000
+
+
 def test_container_may_use_what_is_free_and_what_files_take_up_in_it(linux: Path) -> None:
     assert memory_at_hand() == 3_000_000_000
 

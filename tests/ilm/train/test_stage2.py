@@ -165,6 +165,17 @@ def test_a_step_in_two_micro_batches_is_the_same_step(language_model_folder, sta
             torch.testing.assert_close(halves.state_dict()[name], tensor, rtol=1e-4, atol=5e-5, msg=name)
 
 
+def test_a_step_of_few_prompts_in_more_micro_batches_is_the_same_step(
+    language_model_folder, stage2_data, finetune_params
+):
+    whole, cut = (build_bridge(language_model_folder) for _ in range(2))
+    params = finetune_params.model_copy(update={"mixture": dict.fromkeys(TASKS, 1), "item_context": False})
+    history = finetune(whole, stage2_data, params)
+    accumulated = finetune(cut, stage2_data, params.model_copy(update={"gradient_accumulation": 5}))
+    for one, five in zip(history, accumulated, strict=True):
+        assert five == pytest.approx(one, rel=1e-4)
+
+
 def test_batch_that_cannot_be_cut_equally_is_refused(ilm, stage2_data, finetune_params):
     params = finetune_params.model_copy(update={"gradient_accumulation": 3})
     with pytest.raises(ConfigError, match="4 rows cannot be cut into 3"):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ilm.files import read_json
+from ilm.files import digest, read_json
 from ilm.train.run_finetune import FinetuneInputs, run_finetune
 from ilm.train.run_pretrain import PretrainInputs, run_pretrain
 from ilm.train.settings import read_settings
@@ -84,6 +84,18 @@ def test_two_processes_end_with_the_weights_of_one(one: Path, two: Path, model: 
             torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=5e-5, msg=name)
 
 
+def test_language_model_in_parts_trains_the_bytes_that_a_whole_one_in_each_process_does(two: Path) -> None:
+    assert digest(two / "ilm_spread") == digest(two / "ilm")
+
+
+def test_process_keeps_its_part_of_the_layers_and_notices_a_change_of_it(two: Path) -> None:
+    kept, noticed = zip(*(read_json(two / f"rank_{rank}/spread.json")[::2] for rank in (0, 1)), strict=True)
+    (_, whole, _) = read_json(two / "rank_0/spread.json")
+    assert max(kept) < 0.8 * whole, "layers are the half of the tiny model"
+    assert sum(kept) > whole
+    assert noticed == (True, True)
+
+
 def test_gathered_rows_carry_the_sum_of_all_processes_gradients(two: Path) -> None:
     """Process r's loss is (1 + r) * <rows, (1, 2, 3, 4)>: a row's gradient is (1 + 2) times its factor."""
     assert (two / "rank_0/gathered").read_text() == "[1.0, 2.0, 3.0, 4.0] [3.0, 6.0]"
@@ -93,6 +105,11 @@ def test_gathered_rows_carry_the_sum_of_all_processes_gradients(two: Path) -> No
 def test_training_that_diverges_in_one_process_ends_in_both(two: Path) -> None:
     for rank in (0, 1):
         assert "loss nan" in (two / f"rank_{rank}/diverged").read_text()
+
+
+def test_processes_that_see_different_checkpoints_do_not_train(two: Path) -> None:
+    for rank in (0, 1):
+        assert "checkpoints of 3 / 0 steps" in (two / f"rank_{rank}/apart").read_text()
 
 
 def test_only_the_main_process_writes_and_logs(two: Path) -> None:

@@ -1,4 +1,4 @@
-"""Run by two processes at once: a gather, a training that diverges in one of them only, then both stages.
+"""Run by two processes at once: a gather, trainings that cannot be, then both stages.
 
 Arguments: the exported features, what one process made of them, the folder to write to.
 """
@@ -9,11 +9,17 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
-from ilm.errors import TrainingDiverged
+from ilm.errors import ArtifactError, TrainingDiverged
+from ilm.files import write_json
+from ilm.model.language_model import load_language_model
 from ilm.model.shards import gather_rows
+from ilm.model.spread import own_part
+from ilm.train.checkpoint import CheckpointStore
 from ilm.train.distributed import find_hardware
 from ilm.train.loop import Schedule, optimizer_for, train
+from ilm.train.run_finetune import FinetuneInputs, run_finetune
 from ilm.train.run_pretrain import PretrainInputs, run_pretrain
 from ilm.train.settings import read_settings
 
@@ -42,9 +48,32 @@ def main(features: Path, one: Path, out: Path) -> None:
     except TrainingDiverged as error:
         (out / f"rank_{hardware.shard.index}/diverged").write_text(str(error))
 
+    lonely = CheckpointStore(out / f"rank_{hardware.shard.index}/checkpoints", "key")
+    if hardware.is_main:
+        lonely.save(3, model, optimizer_for([(model, 0.1)]), [])
+    try:
+        train("x", model, optimizer_for([(model, 0.1)]), lambda *_: {}, Schedule(5, 1, 5), lonely, hardware=hardware)
+    except ArtifactError as error:
+        (out / f"rank_{hardware.shard.index}/apart").write_text(str(error))
+
     settings = read_settings(features, [])
+    language_model = load_language_model(settings["model"]["llm"])
+    language_model.move(hardware.device, hardware.dtype, processes=2)
+    parameters = list(language_model.model.parameters())
+    before, kept = language_model.weights_digest(), sum(own_part(parameter).numel() for parameter in parameters)
+    spread = next(parameter for parameter in parameters if isinstance(parameter, DTensor))
+    with torch.no_grad():
+        own_part(spread)[-1:] += 1
+    told = [kept, sum(p.numel() for p in parameters), language_model.weights_digest() != before]
+    write_json(out / f"rank_{hardware.shard.index}/spread.json", told)
+
     inputs = PretrainInputs.in_folder(features)
     run_pretrain(inputs, out / "encoder", settings["model"], settings["pretrain"], out / "checkpoints")
+    finetune_inputs = FinetuneInputs.in_folder(features, one / "encoder")
+    place, max_history = (out / "ilm_spread", settings["pairs"]["max_history"])
+    run_finetune(
+        finetune_inputs, place, settings["model"], settings["finetune"], max_history, out / "others", sharded=True
+    )
     sys.argv = [
         "ilm.train",
         "finetune",
