@@ -19,12 +19,12 @@ settings.load_profile("same")
 os.environ["MPLBACKEND"] = "Agg"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where two processes share the tests, those that share an expensive fixture stay together."""
+    """Where two processes share the tests, those of a file and those of the trained project stay together."""
     for item in items:
-        folder = item.path.parent.name
-        group = folder if folder in ("end_to_end", "flows") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+        trained = "trained" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("trained" if trained else str(item.path)))
 
 
 @pytest.fixture(autouse=True)
