@@ -6,6 +6,7 @@ from importlib import metadata
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from tests.fake_project import ROOT
@@ -30,6 +31,12 @@ def needed() -> set[str]:
 def test_constraints_pin_every_package_that_an_installation_brings() -> None:
     pinned = {canonicalize_name(line.split("==")[0]) for line in (ROOT / "constraints.txt").read_text().split()}
     assert needed() - {"pip", "setuptools"} <= pinned
+
+
+def test_pinned_packages_install_with_the_first_python_3_11() -> None:
+    """Debian 12 has Python 3.11.2; pip would name a version that asks for 3.11.5 a conflict, without saying why."""
+    asked = {name: metadata.metadata(name)["Requires-Python"] or "" for name in needed()}
+    assert not {name: python for name, python in asked.items() if not SpecifierSet(python).contains("3.11.0")}
 
 
 def test_constraints_fit_every_machine() -> None:
