@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from ilm.data.split import Counts, count, divided, k_core, known_at_cut, with_known_items
+from ilm.data.split import Counts, count, what_counts, k_core, known_at_cut, with_known_items
 from ilm.errors import DataError
 from ilm.params import GateParams, SplitParams
 
@@ -100,7 +100,7 @@ def _split(known: pl.DataFrame, core: list[Choice]) -> Choice:
     users, items = (choice.value for choice in core)
     by_time = SplitParams(strategy="global_time", min_user_interactions=users, min_item_interactions=items)
     try:
-        parts = divided(known, by_time)
+        parts = what_counts(known, by_time)
     except DataError:
         parts = known.clear().with_columns(part=pl.lit("test"))
     learned = known_at_cut(parts, by_time)["user_id"].unique()

@@ -1,13 +1,12 @@
 """Interactions -> one ordered history per user, cut into train, valid and test. All fitting later sees only `train`."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ilm.data.schema import SEQUENCES
+from ilm.data.schema import PART
 from ilm.data.stable_hash import combine, hash_texts
 from ilm.errors import ConfigError, DataError
 from ilm.params import SplitParams
@@ -24,13 +23,14 @@ def k_core(interactions: pl.DataFrame, min_user: int, min_item: int) -> pl.DataF
     Raises:
         DataError: nothing is left.
     """
-    kept = interactions
-    enough = (pl.len().over("user_id") >= min_user) & (pl.len().over("item_id") >= min_item)
+    users, items = codes(interactions["user_id"]), codes(interactions["item_id"])
+    left = np.ones(len(interactions), dtype=bool)
     while True:
-        rows = len(kept)
-        kept = kept.filter(enough)
-        if len(kept) == rows:
+        enough = left & _often(users, left, min_user) & _often(items, left, min_item)
+        if np.array_equal(enough, left):
             break
+        left = enough
+    kept = interactions.filter(pl.Series(left))
     if kept.is_empty():
         raise DataError(
             f"No interactions are left of {len(interactions):,} (users: {interactions['user_id'].n_unique():,} before, "
@@ -60,17 +60,19 @@ def in_order(interactions: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
     """Sort by user and then by `moments`.
 
     Ties are broken by a hash of user and item: the order of a file or of ids among equal timestamps would be an
-    artificial signal, which sequential models find and exploit.
+    artificial signal, which sequential models find and exploit. A column `tie` says that hash where it is known already.
     """
-    tie = combine(_hash_ids(interactions["user_id"]), _hash_ids(interactions["item_id"]))
+    if "tie" not in interactions.columns:
+        tie = combine(_hash_ids(interactions["user_id"]), _hash_ids(interactions["item_id"]))
+        interactions = interactions.with_columns(tie=pl.Series(tie))
     content = ["item_id", "event_type", "event_id"]  # the same item at the same moment, again: still one definite order
     known = [name for name in content if name in interactions.columns]
     keys = ["user_id", *moments(interactions, params), "tie", *known]
-    return interactions.with_columns(tie=pl.Series(tie)).sort(keys, nulls_last=True).drop("tie")
+    return interactions.sort(keys, nulls_last=True).drop("tie")
 
 
-def divided(interactions: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
-    """The rows that count, in order, with their `part`.
+def what_counts(interactions: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
+    """The rows that are kept, in any order; with `global_time`, with their `part`.
 
     With `leave_one_out` the k-core is taken of everything, as is usual: published sizes are of that. With `global_time`
     everything is cut first, and the k-core is of what lies before the test part: who and what there is to learn from
@@ -82,12 +84,16 @@ def divided(interactions: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
     """
     cores = (params.min_user_interactions, params.min_item_interactions)
     if params.strategy == "leave_one_out":
-        ordered = in_order(k_core(interactions, *cores), params)
-        return ordered.with_columns(part=cut(ordered, params))
-    ordered = in_order(interactions, params)
-    parts = ordered.with_columns(part=cut(ordered, params))
+        return k_core(interactions, *cores)
+    parts = interactions.with_columns(part=_by_time(interactions["timestamp"], params))
     future = pl.col("part") == "test"
-    return in_order(pl.concat([k_core(parts.filter(~future), *cores), parts.filter(future)]), params)
+    return pl.concat([k_core(parts.filter(~future), *cores), parts.filter(future)])
+
+
+def ordered_parts(rows: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
+    """Whole users of `what_counts` in order, with their `part`."""
+    ordered = in_order(rows, params)
+    return ordered if "part" in ordered.columns else ordered.with_columns(part=cut(ordered, params))
 
 
 def cut(ordered: pl.DataFrame, params: SplitParams) -> pl.Series:
@@ -107,44 +113,9 @@ def cut(ordered: pl.DataFrame, params: SplitParams) -> pl.Series:
     return _by_time(ordered["timestamp"], params)
 
 
-def fitted_until(parts: pl.DataFrame) -> datetime | None:
-    """The moment of the latest train row: what comes after it, no model of this split has learned from.
-
-    Args:
-        parts: of `divided`.
-
-    Returns:
-        A UTC time; None where a train row has an order only, so that nobody can tell.
-    """
-    times = parts.filter(part="train")["timestamp"]
-    latest = times.max()
-    return latest if isinstance(latest, datetime) and not times.null_count() else None
-
-
 def known_at_cut(parts: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
-    """The rows of `divided` that may say who and what there is: with `global_time`, those before the test part."""
+    """The rows of `what_counts` that may say who and what there is: with `global_time`, those before the test part."""
     return parts if params.strategy == "leave_one_out" else parts.filter(pl.col("part") != "test")
-
-
-def sequences(parts: pl.DataFrame, user_ids: pl.DataFrame, item_ids: pl.DataFrame) -> pl.DataFrame:
-    """The table SEQUENCES: indexes instead of ids, positions within each user, oldest first.
-
-    Args:
-        parts: of `divided`.
-        user_ids: map that covers all users.
-        item_ids: map that covers all items.
-    """
-    position = pl.int_range(pl.len(), dtype=pl.Int32).over("user_id")
-    maps = [
-        ids.with_columns(pl.col(name).cast(parts.schema[name], strict=False)).drop_nulls()
-        for name, ids in (("user_id", user_ids), ("item_id", item_ids))
-    ]
-    indexed = (
-        parts.select("user_id", "item_id", "part", position=position)
-        .join(maps[0], on="user_id", how="left", maintain_order="left")
-        .join(maps[1], on="item_id", how="left", maintain_order="left")
-    )
-    return indexed.sort("user_index", "position").select(list(SEQUENCES))
 
 
 @dataclass(frozen=True)
@@ -161,10 +132,16 @@ def count(interactions: pl.DataFrame) -> Counts:
     return Counts(interactions["user_id"].n_unique(), interactions["item_id"].n_unique(), len(interactions))
 
 
-def tied_fraction(interactions: pl.DataFrame, params: SplitParams) -> float:
-    """Share of rows that share their moment with another row of the same user: there the order is arbitrary."""
+def tied(interactions: pl.DataFrame, params: SplitParams) -> int:
+    """Rows that share their moment with another row of the same user."""
     alone = pl.struct("user_id", *moments(interactions, params)).is_unique()
-    return 1.0 - float(interactions.select(alone.mean()).item())
+    return int(interactions.select((~alone).sum()).item())
+
+
+def codes(ids: pl.Series) -> NDArray[np.unsignedinteger]:
+    """Each id's number among the sorted ids, or in its Enum, [rows]."""
+    kind = ids.dtype if isinstance(ids.dtype, pl.Enum) else pl.Enum(ids.unique().sort())
+    return ids.cast(kind).to_physical().to_numpy()
 
 
 def _by_time(times: pl.Series, params: SplitParams) -> pl.Series:
@@ -183,11 +160,11 @@ def _by_time(times: pl.Series, params: SplitParams) -> pl.Series:
     oldest_first = times.sort()
     rows = len(times)
     test_from = oldest_first[rows - max(1, round(rows * params.test_fraction))]
-    past = oldest_first.filter(oldest_first < test_from)
+    past = oldest_first[: oldest_first.search_sorted(test_from, "left")]
     valid_rows = max(1, round(len(past) * params.valid_fraction / (1 - params.test_fraction)))
     valid_from = past[-valid_rows] if len(past) >= valid_rows else test_from
     part = _name_parts(valid=(times >= valid_from) & (times < test_from), test=times >= test_from)
-    empty = sorted({"train", "valid", "test"} - set(part))
+    empty = sorted({"train", "valid", "test"} - {*part.unique()})
     if empty:
         raise DataError(
             f"split.strategy is global_time, but too many interactions share one moment: {' and '.join(empty)} would "
@@ -197,11 +174,18 @@ def _by_time(times: pl.Series, params: SplitParams) -> pl.Series:
 
 
 def _name_parts(*, valid: pl.Series, test: pl.Series) -> pl.Series:
-    names = pl.when("test").then(pl.lit("test")).when("valid").then(pl.lit("valid")).otherwise(pl.lit("train"))
+    train_, valid_, test_ = (pl.lit(name, dtype=PART) for name in PART.categories)
+    names = pl.when("test").then(test_).when("valid").then(valid_).otherwise(train_)
     return pl.select(test=test, valid=valid).select(part=names).to_series()
+
+
+def _often(ids: NDArray[np.unsignedinteger], among: NDArray[np.bool_], times: int) -> NDArray[np.bool_]:
+    """Whether each row's id stands in so many of the rows `among` which it is counted, [rows]."""
+    enough = np.bincount(ids[among], minlength=int(ids.max(initial=0)) + 1) >= times
+    out: NDArray[np.bool_] = enough[ids]
+    return out
 
 
 def _hash_ids(ids: pl.Series) -> NDArray[np.uint64]:
     kind = ids.dtype if isinstance(ids.dtype, pl.Enum) else pl.Enum(ids.unique().sort())
-    codes: NDArray[np.uint32] = ids.cast(kind).to_physical().to_numpy()
-    return hash_texts(kind.categories.to_list())[codes]
+    return hash_texts(kind.categories.to_list())[codes(ids.cast(kind))]

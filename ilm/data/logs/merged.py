@@ -4,9 +4,8 @@ An event whose item the catalogue does not know is kept aside. Of events that ar
 event_id; or same user, item, time and type) the first in the order of CONTENT counts, whichever file it came in.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,9 +18,8 @@ from ilm.data.logs.ordering import in_order, tied_rows
 from ilm.data.logs.store import Store
 from ilm.data.logs.update import chunks
 from ilm.data.rules import INTERACTION_RULES
-from ilm.data.schema import INTERACTIONS, write_table
+from ilm.data.schema import INTERACTIONS, table_writer, write_table
 from ilm.errors import DataError
-from ilm.files import replaced
 
 _DUPLICATE = next(rule for rule in INTERACTION_RULES if rule.name == "duplicate_event")
 BY_USER = ["user_id", "item_id", "timestamp", "order", "event_type", "rating", "event_id"]
@@ -100,8 +98,8 @@ def write_merged(base: pl.DataFrame, store: Store, catalogue: pl.Series, accepte
         return Merged(len(base), 0, 0)
     counts = [0, 0, 0]
     with (
-        _writing(accepted) as write_accepted,
-        _writing(kept_aside) as write_kept_aside,
+        table_writer(accepted, INTERACTIONS, _FEW_VALUES) as write_accepted,
+        table_writer(kept_aside, INTERACTIONS, _FEW_VALUES) as write_kept_aside,
         ThreadPoolExecutor(1) as writer,
     ):
         written: list[Future[None]] = []
@@ -176,15 +174,3 @@ def _repeated(hashes: NDArray[np.uint64]) -> pl.Series:
     return pl.Series(np.unique(ordered[1:][ordered[1:] == ordered[:-1]]), dtype=pl.UInt64)
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
-    """A Parquet file of INTERACTIONS, written chunk by chunk, whole or not at all."""
-    import pyarrow.parquet as pq
-
-    oldest = pl.CompatLevel.oldest()
-    schema = pl.DataFrame(schema=dict(INTERACTIONS)).to_arrow(compat_level=oldest).schema
-    with (
-        replaced(path) as temporary,
-        pq.ParquetWriter(temporary, schema, compression="zstd", use_dictionary=_FEW_VALUES) as writer,
-    ):
-        yield lambda rows: writer.write_table(rows.to_arrow(compat_level=oldest)) if len(rows) else None
