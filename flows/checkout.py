@@ -4,13 +4,11 @@ The folder is an export, not a git worktree: it may be moved or deleted, and the
 from the version's commit; params.yaml, dvc.yaml, dvc.lock from the registry; files from the DVC cache, else the remote.
 """
 
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,11 +69,13 @@ def checkout(project: Path, version: str, folder: Path) -> CheckedOut:
 def _code(project: Path, commit: str, there: Path) -> list[str]:
     """Export the project as it was in that commit, if this repository has it. Gives what is to be said."""
     prefix = _git(project, "rev-parse", "--show-prefix").stdout.decode().strip()
-    archive = _git(project, "archive", "--format=tar", f"{commit}:{prefix}")
-    if archive.returncode != 0:
+    index = there / ".index"
+    if _git(project, "read-tree", f"--index-output={index}", f"{commit}:{prefix}", index=index).returncode != 0:
         return [f"no code: commit {commit[:12]} is not in this repository (`git fetch` may bring it)"]
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
-        tar.extractall(there, filter="data")
+    done = _git(project, "checkout-index", "--all", f"--prefix={there}/", index=index)
+    if done.returncode != 0:
+        raise ArtifactError(f"{there}: git cannot write the code: {done.stderr.decode(errors='replace').strip()}.")
+    index.unlink()
     return []
 
 
@@ -172,5 +172,6 @@ def _dvc(there: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def _git(project: Path, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
-    return subprocess.run(["git", *arguments], cwd=project, env=os.environ | {"LC_ALL": "C"}, capture_output=True)
+def _git(project: Path, *arguments: str, index: Path | None = None) -> "subprocess.CompletedProcess[bytes]":
+    environment = os.environ | {"LC_ALL": "C"} | ({"GIT_INDEX_FILE": str(index)} if index else {})
+    return subprocess.run(["git", *arguments], cwd=project, env=environment, capture_output=True)

@@ -18,7 +18,7 @@ MEMORY_GIB, DISK_GIB = 6, 5
 """What the default settings need."""
 
 
-OPTIONAL = "# Only with the extras of the engines"
+OPTIONAL = "# Not everywhere"
 """Begins the part of constraints.txt whose packages need not be installed."""
 
 

@@ -16,7 +16,7 @@ import pytest
 from ilm.errors import ConfigError, IlmError
 from ilm.params import Params, TrainParams
 from tasks import launch, paths
-from tests.fake_project import ROOT
+from tests.fake_project import ROOT, wait_for_end
 
 WORKER = """
 import os, signal, sys, time
@@ -162,8 +162,8 @@ def test_what_ends_the_step_ends_all_processes(project: Path, number: signal.Sig
         assert len(processes) >= 3
         os.kill(step.pid, number)
         step.wait(timeout=60)
-        _, alive = psutil.wait_procs(processes, timeout=30)
-        assert alive == []
+        for process in processes:
+            wait_for_end(process)
     finally:
         step.kill()
 
