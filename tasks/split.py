@@ -22,14 +22,16 @@ def run(step: Step) -> None:
 
     kept = what_counts(interactions, params)
     del interactions
-    known = known_at_cut(kept, params)
+    known = known_at_cut(kept.drop("timestamp", "order"), params)
     user_ids, item_ids = previous_users, previous_items
     for rows in (known, kept):  # who and what comes later gets later numbers, and moves none
         user_ids, item_ids = extend(user_ids, rows["user_id"]), extend(item_ids, rows["item_id"])
+    known_items = known["item_id"].unique()
+    del known
 
     schema.write_table(user_ids, USER_IDS)
     schema.write_table(item_ids, ITEM_IDS)
-    schema.write_table(build_catalogue(item_ids, items, known["item_id"]), CATALOGUE)
+    schema.write_table(build_catalogue(item_ids, items, known_items), CATALOGUE)
     histories = write_histories(kept, user_ids, item_ids, params, SEQUENCES)
     until = histories.fitted_until
     write_json(SPLIT, {"strategy": params.strategy, "fitted_until": until and until.isoformat()})

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from ilm.data.split import Counts, count, what_counts, k_core, known_at_cut, with_known_items
+from ilm.data.split import Counts, count, k_core, known_at_cut, what_counts, with_known_items
 from ilm.errors import DataError
 from ilm.params import GateParams, SplitParams
 

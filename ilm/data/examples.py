@@ -1,5 +1,6 @@
 """Sequences -> recommendation examples: what a user had, and what came next. Indexes only; prompts are made later."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ilm.data.portions import ROWS, by_users
 from ilm.data.schema import EXAMPLES
 from ilm.data.stable_hash import combine
 from ilm.params import PairsParams
@@ -32,8 +34,8 @@ class _Histories:
     """[n_users]: row after the last"""
 
 
-def examples(sequences: pl.DataFrame, params: PairsParams) -> pl.DataFrame:
-    """The table EXAMPLES: by task, then train, valid, test, then user and position.
+def examples(sequences: pl.DataFrame, params: PairsParams, at_once: int = ROWS) -> Iterator[pl.DataFrame]:
+    """The table EXAMPLES, piece by piece: by task, then train, valid, test, then user and position.
 
     * train, sequential: each user's train part from its end in strides of `max_history`, down to position 1. The
       training loop supervises every position within such a window, so that each is seen once.
@@ -43,48 +45,47 @@ def examples(sequences: pl.DataFrame, params: PairsParams) -> pl.DataFrame:
       it have none.
 
     Args:
-        sequences: of step `split`.
+        sequences: of step `split`, sorted by user and position.
         params: section `pairs`.
+        at_once: rows of `sequences` that are worked on at a time.
     """
-    histories = _histories(sequences)
-    windows = _windows(histories, params.max_history)
-    draws = _draws(histories, params.straightforward_per_user, params.seed)
-    frames = []
-    for task, train in (("sequential", windows), ("straightforward", draws)):
-        frames.append(_rows(histories, task, "train", *train, params.max_profile))
-        for split in ("valid", "test"):
-            frames.append(_rows(histories, task, split, *_first_of(histories, split), params.max_profile))
-    return pl.concat(frames).select(list(EXAMPLES))
+    for task, positions in (("sequential", _windows), ("straightforward", _draws)):
+        for split in ("train", "valid", "test"):
+            for some in by_users(sequences, at_once):
+                histories = _histories(some)
+                chosen = positions(histories, params) if split == "train" else _first_of(histories, split)
+                yield _rows(histories, task, split, *chosen, params.max_profile)
 
 
 def _histories(sequences: pl.DataFrame) -> _Histories:
-    rows = sequences.sort("user_index", "position")
-    part = pl.col("part")
-    counts = (pl.len().alias("rows"), (part == "train").sum().alias("train"), (part == "valid").sum().alias("valid"))
-    users = rows.group_by("user_index", maintain_order=True).agg(counts)
-    lengths, train, valid = (users[name].to_numpy().astype(np.int64) for name in ("rows", "train", "valid"))
-    ends = np.cumsum(lengths)
-    items, user_index = rows["item_index"].to_numpy(), users["user_index"].to_numpy()
-    return _Histories(items, user_index, ends - lengths, train, valid, ends)
+    users = sequences["user_index"].to_numpy()
+    ends = np.append(np.flatnonzero(users[1:] != users[:-1]) + 1, len(users))
+    starts = np.concatenate([[0], ends[:-1]])
+    train, valid = (np.add.reduceat((sequences["part"] == part).to_numpy(), starts, dtype=np.int64)
+                    for part in ("train", "valid"))  # fmt: skip
+    return _Histories(sequences["item_index"].to_numpy(), users[starts], starts, train, valid, ends)
 
 
-def _windows(histories: _Histories, stride: int) -> tuple[Integers, Integers]:
-    """(user number, target position) of the windows n-1, n-1-stride, … >= 1 of train parts with n items."""
+def _windows(histories: _Histories, params: PairsParams) -> tuple[Integers, Integers]:
+    """(user number, target position) of the windows n-1, n-1-max_history, … >= 1 of train parts with n items."""
+    stride = params.max_history
     per_user = np.maximum(histories.train - 1 + stride - 1, 0) // stride
     user = np.repeat(np.arange(len(per_user)), per_user)
     number = _within(per_user)  # 0 is the most recent window
     return _sorted(user, histories.train[user] - 1 - number * stride)
 
 
-def _draws(histories: _Histories, wanted: int, seed: int) -> tuple[Integers, Integers]:
-    """(user number, target position): per user the `wanted` positions >= 1 of the train part with the lowest hash."""
+def _draws(histories: _Histories, params: PairsParams) -> tuple[Integers, Integers]:
+    """(user number, target position): per user some positions >= 1 of the train part, those with the lowest hashes."""
     candidates = np.maximum(histories.train - 1, 0)
     user = np.repeat(np.arange(len(candidates)), candidates)
     position = _within(candidates) + 1
-    seeds = np.full(len(user), seed, dtype=np.uint64)
+    seeds = np.full(len(user), params.seed, dtype=np.uint64)
     lot = combine(seeds, histories.users[user].astype(np.uint64), position.astype(np.uint64))
     order = np.lexsort((position, lot, user))
-    kept = order[_within(candidates) < wanted]  # candidates per user are unchanged by sorting within users
+    kept = order[
+        _within(candidates) < params.straightforward_per_user
+    ]  # candidates per user are unchanged by sorting within users
     return _sorted(user[kept], position[kept])
 
 

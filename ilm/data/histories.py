@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ilm.data.portions import ROWS, portions
-from ilm.data.schema import PART, SEQUENCES, table_writer
+from ilm.data.schema import PART, SEQUENCES, scan_table, table_writer
 from ilm.data.split import codes, ordered_parts, tied
 from ilm.data.stable_hash import combine, hash_texts
 from ilm.params import SplitParams
@@ -58,13 +58,13 @@ def write_histories(
             some = rows.filter(pl.Series((user_index >= first) & (user_index < after)))
             user, item = codes(some["user_id"]), codes(some["item_id"])
             some = some.with_columns(
-                user_index=users.indexes[user],
-                item_index=items.indexes[item],
+                user_id=users.indexes[user],
+                item_id=items.indexes[item],
                 tie=combine(users.hashes[user], items.hashes[item]),
             )
             ordered = ordered_parts(some, params)
             position = pl.int_range(pl.len(), dtype=pl.Int32).over("user_id")
-            write(ordered.with_columns(position=position).sort("user_index", "position"))
+            write(ordered.select("part", user_index="user_id", position=position, item_index="item_id"))
             of_parts += np.bincount(ordered["part"].to_physical(), minlength=len(of_parts))
             ties += tied(ordered, params)
             times = ordered.filter(part="train")["timestamp"]
@@ -72,6 +72,16 @@ def write_histories(
             latest = max((moment for moment in (latest, times.max()) if isinstance(moment, datetime)), default=None)
     named = {part: int(count) for part, count in zip(PART.categories, of_parts, strict=True) if count}
     return Histories(len(rows), named, ties, None if untold else latest)
+
+
+def read_histories(path: Path) -> pl.DataFrame:
+    """The table SEQUENCES, sorted by user and position, with PART as the type of `part`.
+
+    Raises:
+        ArtifactError: as `read_table`.
+    """
+    rows = scan_table(path, SEQUENCES).with_columns(pl.col("part").cast(PART))
+    return rows.collect(engine="streaming")
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ def item_texts(catalogue: pl.DataFrame, sequences: pl.DataFrame) -> pl.DataFrame
     Variants 2, 3, … are the long columns by name, cut at `LONG_TEXT_WORDS`. A variant that would say nothing (all its
     columns are empty for the item) is left out.
     """
-    train = sequences.filter(pl.col("part") == "train")
-    items = catalogue.join(train, on="item_index", how="semi", maintain_order="left")
+    met = sequences.lazy().filter(pl.col("part") == "train").select("item_index").unique().collect(engine="streaming")
+    items = catalogue.join(met, on="item_index", how="semi", maintain_order="left")
     columns = text_columns(items, CATALOGUE)
     long = [name for name in columns if _mean_words(items[name]) > SHORT_WORDS]
     variants = [pl.col("title"), _with_short_columns([name for name in columns if name not in long])]

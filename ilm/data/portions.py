@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-ROWS = 1 << 22
+ROWS = 1 << 20
 """Of a portion, about."""
 
 
@@ -22,3 +23,14 @@ def portions(rows: NDArray[np.integer], most: int = ROWS) -> Iterator[tuple[int,
         after = max(first + 1, int(np.searchsorted(ends, before + most, side="right")))
         yield first, after
         first, before = after, int(ends[after - 1])
+
+
+def by_users(sequences: pl.DataFrame, most: int = ROWS) -> Iterator[pl.DataFrame]:
+    """Slices of the table SEQUENCES with whole users, as `portions`; no row is copied."""
+    if sequences.is_empty():
+        return
+    users = sequences["user_index"].to_numpy()
+    ends = np.append(np.flatnonzero(users[1:] != users[:-1]) + 1, len(users))
+    starts = np.concatenate([[0], ends[:-1]])
+    for first, after in portions(ends - starts, most):
+        yield sequences[int(starts[first]) : int(ends[after - 1])]

@@ -120,8 +120,10 @@ def write_table(frame: pl.DataFrame, path: str | Path) -> None:
 @contextmanager
 def table_writer(
     path: str | Path, schema: Schema, dictionary: Sequence[str] | bool = True
-) -> Iterator[Callable[[pl.DataFrame], None]]:
+) -> Iterator[Callable[[pl.DataFrame], int]]:
     """Write a Parquet file frame by frame, whole or not at all: for tables that need not be in memory as a whole.
+
+    Gives the function that writes a frame, and says how many rows it had.
 
     Equal frames in equal pieces give equal bytes.
 
@@ -139,10 +141,11 @@ def table_writer(
         pq.ParquetWriter(temporary, types, compression="zstd", use_dictionary=dictionary) as writer,
     ):
 
-        def write(frame: pl.DataFrame) -> None:
+        def write(frame: pl.DataFrame) -> int:
             if len(frame):
                 cast = frame.select(pl.col(name).cast(kind) for name, kind in schema.items())
                 writer.write_table(cast.to_arrow(compat_level=oldest))
+            return len(frame)
 
         yield write
 

@@ -51,16 +51,16 @@ def moments(interactions: pl.DataFrame, params: SplitParams) -> list[str]:
 
     `global_time` cuts by timestamp, so there the timestamp comes first and `order` decides among equal ones.
     """
-    if params.strategy == "global_time":
-        return ["timestamp", "order"]
-    return ["order"] if interactions["order"].count() else ["timestamp"]
+    given = ["order"] if interactions["order"].count() else []
+    return ["timestamp", *given] if params.strategy == "global_time" else given or ["timestamp"]
 
 
 def in_order(interactions: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
     """Sort by user and then by `moments`.
 
     Ties are broken by a hash of user and item: the order of a file or of ids among equal timestamps would be an
-    artificial signal, which sequential models find and exploit. A column `tie` says that hash where it is known already.
+    artificial signal, which sequential models find and exploit. A column `tie`
+    says that hash where it is known already.
     """
     if "tie" not in interactions.columns:
         tie = combine(_hash_ids(interactions["user_id"]), _hash_ids(interactions["item_id"]))
@@ -132,16 +132,17 @@ def count(interactions: pl.DataFrame) -> Counts:
     return Counts(interactions["user_id"].n_unique(), interactions["item_id"].n_unique(), len(interactions))
 
 
-def tied(interactions: pl.DataFrame, params: SplitParams) -> int:
-    """Rows that share their moment with another row of the same user."""
-    alone = pl.struct("user_id", *moments(interactions, params)).is_unique()
-    return int(interactions.select((~alone).sum()).item())
+def tied(ordered: pl.DataFrame, params: SplitParams) -> int:
+    """Rows of `in_order` that share their moment with another row of the same user."""
+    as_before = [pl.col(name).eq_missing(pl.col(name).shift(1)) for name in ("user_id", *moments(ordered, params))]
+    same = ordered.select(same=pl.all_horizontal(as_before) & (pl.int_range(pl.len()) > 0))["same"]
+    return int((same | same.shift(-1, fill_value=False)).sum())
 
 
 def codes(ids: pl.Series) -> NDArray[np.unsignedinteger]:
     """Each id's number among the sorted ids, or in its Enum, [rows]."""
     kind = ids.dtype if isinstance(ids.dtype, pl.Enum) else pl.Enum(ids.unique().sort())
-    return ids.cast(kind).to_physical().to_numpy()
+    return np.asarray(ids.cast(kind).to_physical())
 
 
 def _by_time(times: pl.Series, params: SplitParams) -> pl.Series:

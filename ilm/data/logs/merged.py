@@ -102,7 +102,7 @@ def write_merged(base: pl.DataFrame, store: Store, catalogue: pl.Series, accepte
         table_writer(kept_aside, INTERACTIONS, _FEW_VALUES) as write_kept_aside,
         ThreadPoolExecutor(1) as writer,
     ):
-        written: list[Future[None]] = []
+        written: list[Future[int]] = []
         for good, waiting, duplicates in merged_rows(base, store, catalogue):
             for done in written:  # the next chunk is read while the last one is written; more would fill memory
                 done.result()
@@ -172,5 +172,3 @@ def _repeated(hashes: NDArray[np.uint64]) -> pl.Series:
     """Those that stand there more than once."""
     ordered = np.sort(hashes)
     return pl.Series(np.unique(ordered[1:][ordered[1:] == ordered[:-1]]), dtype=pl.UInt64)
-
-

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ilm.data.schema import INTERACTIONS, ITEM_IDS, SEQUENCES, USER_IDS
+from ilm.data.schema import INTERACTIONS
 from ilm.data.split import (
     count,
     cut,
-    divided,
     in_order,
     k_core,
     known_at_cut,
-    sequences,
-    tied_fraction,
+    ordered_parts,
+    tied,
+    what_counts,
     with_known_items,
 )
 from ilm.errors import ConfigError, DataError
@@ -116,11 +116,11 @@ def test_ties_are_broken_differently_for_different_users() -> None:
     assert histories["a"] != histories["b"]
 
 
-def test_the_tied_share_counts_rows_with_an_equal_moment_of_the_same_user() -> None:
+def test_tied_are_rows_with_an_equal_moment_of_the_same_user() -> None:
     rows = [("a", "x", 1), ("a", "y", 1), ("a", "z", 2), ("b", "x", 2)]
 
-    assert tied_fraction(log(*rows), LEAVE_ONE_OUT) == 0.5
-    assert tied_fraction(log(*rows, order=True), LEAVE_ONE_OUT) == 0.5
+    assert tied(log(*rows), LEAVE_ONE_OUT) == 2
+    assert tied(log(*rows, order=True), LEAVE_ONE_OUT) == 2
 
 
 def test_leave_one_out_tests_the_last_and_validates_the_one_before() -> None:
@@ -213,7 +213,7 @@ def test_global_time_takes_the_k_core_of_what_lies_before_the_test_part() -> Non
     late = [("a", "q", 91), ("b", "q", 91), ("c", "q", 91), ("d", "x", 91), ("d", "y", 91)]
     params = SplitParams(strategy="global_time", **TWO_CORE)
 
-    parts = by_part(divided(log(("a", "q", 5), *CROWD, *late), params))
+    parts = by_part(what_counts(log(("a", "q", 5), *CROWD, *late), params))
 
     assert ("a", "q") not in parts["train"] + parts["valid"]
     assert len(parts["train"] + parts["valid"]) == 9
@@ -223,7 +223,8 @@ def test_global_time_takes_the_k_core_of_what_lies_before_the_test_part() -> Non
 def test_leave_one_out_takes_the_k_core_of_everything() -> None:
     late = [("a", "q", 91), ("b", "q", 92), ("d", "x", 94)]
 
-    parts = by_part(divided(log(("a", "q", -5), *CROWD, *late), SplitParams(**TWO_CORE)))
+    params = SplitParams(**TWO_CORE)
+    parts = by_part(ordered_parts(what_counts(log(("a", "q", -5), *CROWD, *late), params), params))
 
     assert ("a", "q") in parts["train"]
     assert "d" not in {user for rows in parts.values() for user, _ in rows}
@@ -234,22 +235,11 @@ def test_what_comes_after_the_cut_changes_nothing_before_it(users: list[str]) ->
     """All of the future at one moment, so that one row more does not move the cut."""
     params = SplitParams(strategy="global_time", **TWO_CORE)
     future = [(user, item, 90) for user in "abc" for item in "xy"]
-    before = known_at_cut(divided(log(*CROWD, *future), params), params)
+    before = known_at_cut(what_counts(log(*CROWD, *future), params), params)
 
     planted = [(user, "q", 90) for user in users]
-    assert known_at_cut(divided(log(*planted, *CROWD, *future), params), params).equals(before)
+    assert known_at_cut(what_counts(log(*planted, *CROWD, *future), params), params).equals(before)
     assert len(before) == len(CROWD)
-
-
-def test_sequences_have_indexes_and_count_positions_within_each_user() -> None:
-    ordered = in_order(log(("b", "x", 1), ("b", "y", 2), ("a", "y", 1)), LEAVE_ONE_OUT)
-    users = pl.DataFrame({"user_index": [0, 1, 2], "user_id": ["b", "?", "a"]}, schema=USER_IDS)
-    items = pl.DataFrame({"item_index": [0, 1], "item_id": ["y", "x"]}, schema=ITEM_IDS)
-
-    table = sequences(ordered.with_columns(part=pl.Series(["train", "valid", "test"])), users, items)
-
-    assert dict(table.schema) == dict(SEQUENCES)
-    assert table.rows() == [(0, 0, 1, "valid"), (0, 1, 0, "test"), (2, 0, 0, "train")]
 
 
 def test_counts_are_of_distinct_users_and_items() -> None:

@@ -3,6 +3,7 @@
 import collections
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,10 +40,13 @@ def by_hand(users: list[list[int]], window: int, neighbours: int) -> list[tuple[
     st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=8), min_size=1, max_size=5),
     st.integers(1, 3),
     st.integers(1, 4),
+    st.integers(1, 12),
 )
 @settings(deadline=None)
-def test_neighbours_equal_the_loop_over_all_pairs(users: list[list[int]], window: int, neighbours: int) -> None:
-    table = co_consumed(sequences(*users), window, neighbours)
+def test_neighbours_equal_the_loop_over_all_pairs(
+    users: list[list[int]], window: int, neighbours: int, at_once: int
+) -> None:
+    table = co_consumed(sequences(*users), window, neighbours, at_once)
 
     assert dict(table.schema) == dict(ITEM_ITEM)
     assert table.rows() == by_hand(users, window, neighbours)
@@ -56,11 +60,12 @@ def test_held_out_items_are_no_neighbours_and_not_consumed() -> None:
     table = sequences([1, 2, 3], held_out=1)
 
     assert co_consumed(table, 2, 5).rows() == [(1, 2, 1), (2, 1, 1)]
-    assert consumed(table).rows() == [(0, 1), (0, 2)]
+    assert pl.concat(consumed(table)).rows() == [(0, 1), (0, 2)]
 
 
-def test_consumed_pairs_are_distinct_and_sorted() -> None:
-    table = consumed(sequences([2, 1, 2], [1]))
+@pytest.mark.parametrize("at_once", [1, 3, 100])
+def test_consumed_pairs_are_distinct_and_sorted(at_once: int) -> None:
+    table = pl.concat(consumed(sequences([2, 1, 2], [1]), at_once))
 
     assert dict(table.schema) == dict(USER_ITEM)
     assert table.rows() == [(0, 1), (0, 2), (1, 1)]
