@@ -1,6 +1,7 @@
 """Step `validate`: the data contract. Broken: the page is written, nothing else, and the pipeline stops."""
 
 from ilm.data import schema
+from ilm.data.coded_log import read_log
 from ilm.data.contract import require, summary, validate
 from ilm.data.logs.batch import accept, batch_to_judge, read_accepted
 from ilm.data.logs.quarantine import whole_files
@@ -17,7 +18,7 @@ def run(step: Step) -> None:
     a failure, and what was accepted before does not change by one."""
     VALIDATION.unlink(missing_ok=True)
     params = step.params.validate_
-    interactions = schema.read_table(INTERACTIONS, schema.INTERACTIONS)
+    interactions = read_log(INTERACTIONS)
     items = schema.read_table(ITEMS, schema.ITEMS, with_text=True)
     set_aside = whole_files(schema.read_table(QUARANTINE, schema.QUARANTINE))
     source_users = schema.read_table(SOURCE_USERS, schema.SOURCE_USERS)["user_id"]

@@ -1,4 +1,4 @@
-"""The merged log as step `split` wants it: only the columns that say who, what and when, with numbers for ids.
+"""The merged log with numbers for ids: whole, or what step `split` wants of it: who, what and when.
 
 A text of an id takes 16 bytes or more in every row and every copy, its number among the sorted ids takes 4; polars'
 Enum shows the number as the text that it stands for, and sorts alike.
@@ -12,6 +12,17 @@ from ilm.data.schema import INTERACTIONS, scan_table
 from ilm.data.split import Counts
 
 _COLUMNS = ("user_id", "item_id", "timestamp", "order")
+
+
+def read_log(path: Path) -> pl.DataFrame:
+    """The table INTERACTIONS, with ids and event types as Enum; `event_id`, which nothing repeats, stays a text.
+
+    Raises:
+        ArtifactError: missing or damaged, or other columns or types.
+    """
+    log = scan_table(path, INTERACTIONS)
+    coded = [pl.col(name).cast(_codes(log, name)) for name in ("user_id", "item_id", "event_type")]
+    return log.with_columns(coded).collect(engine="streaming")
 
 
 def read_coded(path: Path, items: pl.DataFrame) -> tuple[pl.DataFrame, Counts]:
@@ -36,4 +47,4 @@ def read_coded(path: Path, items: pl.DataFrame) -> tuple[pl.DataFrame, Counts]:
 
 
 def _codes(log: pl.LazyFrame, name: str) -> pl.Enum:
-    return pl.Enum(log.select(pl.col(name).unique()).collect(engine="streaming").to_series().sort())
+    return pl.Enum(log.select(pl.col(name).drop_nulls().unique()).collect(engine="streaming").to_series().sort())

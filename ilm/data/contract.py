@@ -40,7 +40,7 @@ def validate(
     """Hold the tables against the contract.
 
     Args:
-        interactions: of step `ingest`.
+        interactions: of step `ingest`; ids may be of type Enum.
         items: of step `ingest`.
         params: section `validate`.
         now: current time with zone; timestamps later than a day after it are impossible.
@@ -55,7 +55,9 @@ def validate(
         ConfigError: `earliest` is no date, or `warnings` names a check that is not there.
     """
     check_names(params)
-    names = interactions.join(items.select("item_id", "title"), on="item_id", how="left").select("item_id", "title")
+    item_id, title = interactions.schema["item_id"], pl.Enum(items["title"].drop_nulls().unique().sort())
+    titles = items.select(pl.col("item_id").cast(item_id, strict=False), pl.col("title").cast(title))
+    names = interactions.select("item_id").join(titles, on="item_id", how="left")
     tables = {INTERACTION_TABLE: interactions, ITEM_TABLE: items, JOINED_TABLE: names}
     checks = _checks(params, now, ordered=interactions["order"].count() > 0)
     checks += growth_checks(INTERACTION_TABLE, params, now, last_rows)

@@ -142,7 +142,8 @@ def tied(ordered: pl.DataFrame, params: SplitParams) -> int:
 def codes(ids: pl.Series) -> NDArray[np.unsignedinteger]:
     """Each id's number among the sorted ids, or in its Enum, [rows]."""
     kind = ids.dtype if isinstance(ids.dtype, pl.Enum) else pl.Enum(ids.unique().sort())
-    return np.asarray(ids.cast(kind).to_physical())
+    numbers: NDArray[np.unsignedinteger] = np.asarray(ids.cast(kind).to_physical())
+    return numbers
 
 
 def _by_time(times: pl.Series, params: SplitParams) -> pl.Series:
@@ -181,7 +182,7 @@ def _name_parts(*, valid: pl.Series, test: pl.Series) -> pl.Series:
 
 
 def _often(ids: NDArray[np.unsignedinteger], among: NDArray[np.bool_], times: int) -> NDArray[np.bool_]:
-    """Whether each row's id stands in so many of the rows `among` which it is counted, [rows]."""
+    """Whether each row's id stands in at least so many of the rows `among`, [rows]."""
     enough = np.bincount(ids[among], minlength=int(ids.max(initial=0)) + 1) >= times
     out: NDArray[np.bool_] = enough[ids]
     return out
@@ -189,4 +190,5 @@ def _often(ids: NDArray[np.unsignedinteger], among: NDArray[np.bool_], times: in
 
 def _hash_ids(ids: pl.Series) -> NDArray[np.uint64]:
     kind = ids.dtype if isinstance(ids.dtype, pl.Enum) else pl.Enum(ids.unique().sort())
-    return hash_texts(kind.categories.to_list())[codes(ids.cast(kind))]
+    hashes: NDArray[np.uint64] = hash_texts(kind.categories.to_list())[codes(ids.cast(kind))]
+    return hashes
