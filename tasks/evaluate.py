@@ -24,7 +24,8 @@ def run(step: Step) -> None:
     from ilm.baselines.als import Als
     from ilm.baselines.popularity import Popularity
     from ilm.cf.factors import load
-    from ilm.data.schema import CATALOGUE, EXAMPLES, SEQUENCES, read_table, write_table
+    from ilm.data.histories import read_histories
+    from ilm.data.schema import CATALOGUE, EXAMPLES, read_table, scan_table, write_table
     from ilm.eval.cases import candidate_items, held_out_cases, sizes
     from ilm.eval.conversation import evaluate_conversations
     from ilm.eval.plain_text import plain_text
@@ -40,8 +41,8 @@ def run(step: Step) -> None:
     params = step.params.evaluate
     catalogue = read_table(paths.CATALOGUE, CATALOGUE, with_text=True)
     active = catalogue["active"].to_numpy()
-    sequences = read_table(paths.SEQUENCES, SEQUENCES)
-    examples = read_table(paths.EXAMPLES, EXAMPLES)
+    sequences = read_histories(paths.SEQUENCES)
+    examples = scan_table(paths.EXAMPLES, EXAMPLES).filter(pl.col("split") == "test").collect()
     candidates = candidate_items(sequences, active, step.params.split.strategy)
     train_items = sequences.filter(pl.col("part") == "train")["item_index"].to_numpy()
     train_counts = np.bincount(train_items, minlength=len(active))

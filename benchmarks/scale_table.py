@@ -1,0 +1,96 @@
+"""What logs and catalogues would take that no machine here holds, worked out from what was measured.
+
+`python -m benchmarks.scale_table docs/scale.json` prints the tables of docs/scale.md: what `benchmarks.scale` measured,
+its slopes, and from these the memory and hours of longer logs and larger catalogues.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.scale import STEPS
+from benchmarks.synthetic_log import ROWS_PER_USER
+from ilm.model.head import HEAD_WIDTH
+from ilm.params import Params
+from ilm.train.memory import ADAM
+
+LOGS = {"1 million": 1e6, "100 million": 1e8, "1 billion": 1e9, "10 billion": 1e10}
+CATALOGUES = {"10,000": 1e4, "1 million": 1e6, "100 million": 1e8}
+CONTEXT_FLOPS = 6 * HEAD_WIDTH
+"""Of one item's score at one place, forward and back: two for each product, three products."""
+GPU_FLOPS = 2e14
+"""Of one H100 in bfloat16 at two fifths of its peak."""
+PRICES = {"gb_hour": 0.005, "core_hour": 0.03, "gpu_hour": 3.0}
+"""US dollars, of the order of what clouds ask in 2026; yours may differ."""
+CORES = 2
+
+
+def measured(found: dict[str, Any]) -> str:
+    """Seconds and peak memory of each step, by length of the log."""
+    lines = ["| interactions | " + " | ".join(STEPS) + " |", "|---" * (len(STEPS) + 1) + "|"]
+    for entry in found["measured"]:
+        costs = [entry["steps"][step] for step in STEPS]
+        cells = [f"{cost['seconds']:.0f} s, {cost['mb'] / 1e3:.1f} GB" for cost in costs]
+        lines.append(f"| {entry['rows'] / 1e6:.0f} million | " + " | ".join(cells) + " |")
+    slopes = found["slopes"]
+    each = [f"{slopes[s]['seconds_per_million']:.2g} s, {slopes[s]['gb_per_million'] * 1e3:.0f} MB" for s in STEPS]
+    return "\n".join([*lines, "| **each million more** | " + " | ".join(each) + " |"])
+
+
+def logs(found: dict[str, Any]) -> str:
+    """Hours and memory of each step, by length of the log, and dollars of all of them."""
+    lines = ["| interactions | " + " | ".join(STEPS) + " | dollars |", "|---" * (len(STEPS) + 2) + "|"]
+    for name, rows in LOGS.items():
+        costs = [_cost(found["slopes"][step], rows / 1e6) for step in STEPS]
+        cells = [f"{_hours(seconds)}, {_size(gigabytes)}" for seconds, gigabytes in costs]
+        dollars = sum(s / 3600 * (PRICES["gb_hour"] * gb + PRICES["core_hour"] * CORES) for s, gb in costs)
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {dollars:.2g} |")
+    return "\n".join(lines)
+
+
+def catalogues() -> str:
+    """Of stage 2 and of serving, by size of the catalogue, for the users of a log of 100 million interactions."""
+    settings = Params()
+    finetune, shown = settings.finetune, settings.pairs.max_history
+    places = finetune.context_batch_size * shown
+    users = LOGS["100 million"] / ROWS_PER_USER
+    lines = [
+        "| items | vectors of `cf` | what stage 2 learns of them | scores of a step, in 1 piece / in 64 | "
+        "passes of the item context on one GPU | table in serving | products of a request |",
+        "|---" * 7 + "|",
+    ]
+    for name, items in CATALOGUES.items():
+        scores = 12 * places * items / 1e9
+        context = finetune.context_epochs * users * shown * items * CONTEXT_FLOPS
+        lines.append(
+            f"| {name} | {_size(4e-9 * settings.cf.factors * items)} | {_size(1e-9 * ADAM * HEAD_WIDTH * items)} | "
+            f"{_size(scores)} / {_size(scores / 64)} | {_hours(context / GPU_FLOPS)}, "
+            f"{context / GPU_FLOPS / 3600 * PRICES['gpu_hour']:.2g} dollars | {_size(4e-9 * HEAD_WIDTH * items)} | "
+            f"{2e-9 * HEAD_WIDTH * items:.2g} GFLOP |"
+        )
+    return "\n".join(lines)
+
+
+def _cost(slope: dict[str, float], millions: float) -> tuple[float, float]:
+    return slope["seconds_per_million"] * millions, slope["gb_of_none"] + slope["gb_per_million"] * millions
+
+
+def _hours(seconds: float) -> str:
+    for limit, unit, size in ((90, "s", 1), (5400, "min", 60), (48 * 3600, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.2g} {unit}" if seconds / size < 10 else f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:,.0f} days"
+
+
+def _size(gigabytes: float) -> str:
+    if gigabytes >= 1000:
+        return f"{gigabytes / 1000:.2g} TB"
+    if gigabytes < 0.095:
+        return f"{1000 * gigabytes:.0f} MB"
+    return f"{gigabytes:.2g} GB" if gigabytes < 10 else f"{gigabytes:.0f} GB"
+
+
+if __name__ == "__main__":
+    found = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    print("\n\n".join([measured(found), logs(found), catalogues()]))
