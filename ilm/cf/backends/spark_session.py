@@ -126,13 +126,16 @@ def _java(params: CfParams, folder: Path, log: Any) -> Iterator[Any]:
     """The Java process, ended for certain; if this process dies, it ends by itself (its stdin closes)."""
     from pyspark import SparkConf, SparkContext
     from pyspark.java_gateway import launch_gateway
+    from pyspark.sql import SparkSession
 
     conf = SparkConf(loadDefaults=False).setAll(list(_settings(params, folder).items()))
     gateway: Any = launch_gateway(conf, {"stdout": log, "stderr": log})
     try:
         yield gateway
     finally:
-        SparkContext._gateway = SparkContext._jvm = None  # the next fit has a process of its own
+        # The next fit has a Java of its own; and MLflow asks any session that it finds, also one whose Java is gone.
+        SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
+        SparkSession._instantiatedSession = SparkSession._activeSession = None
         with suppress(Exception):
             gateway.shutdown()
         gateway.proc.stdin.close()

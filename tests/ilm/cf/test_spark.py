@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from ilm.cf.als import Fit, fit
 from ilm.cf.backends import spark_session
 from ilm.cf.backends.spark_mllib import learn
 from ilm.errors import ConfigError, IlmError
 from ilm.params import CfParams
+from tests.fake_project import wait_for_end
 from tests.ilm.cf.regular_matrix import SETTINGS, from_item_vectors, regular_matrix
 from tests.ilm.cf.spark_cluster import cluster
 from tests.ilm.cf.test_backends import needs_spark
@@ -135,6 +137,7 @@ def test_java_that_dies_in_the_middle_is_one_line_too(tmp_path: Path) -> None:
     killer.join()
     assert "\n" not in str(told.value)
     assert [path.suffix for path in tmp_path.iterdir()] == [".log"]
+    MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")  # asks Spark's session for an address, if it finds one
 
 
 CODE = """
@@ -168,4 +171,5 @@ def test_java_does_not_outlive_a_killed_step(tmp_path: Path) -> None:
     step.kill()
     step.wait()
     assert java
-    assert psutil.wait_procs(java, timeout=60)[1] == []
+    for process in java:
+        wait_for_end(process)
