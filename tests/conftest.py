@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where two processes share the tests, those of a file and those of the trained project stay together."""
     for item in items:
         trained = "trained" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("trained" if trained else str(item.path)))
+        item.add_marker(pytest.mark.xdist_group("trained" if trained else item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(autouse=True)
