@@ -11,6 +11,8 @@ from benchmarks import (
     ingest,
     rank_head,
     recommend,
+    scale,
+    scale_table,
     serve,
     serve_exchange,
     stage1_step,
@@ -135,3 +137,21 @@ def test_the_report_has_one_entry_per_benchmark(tmp_path, monkeypatch):
     command.main(["rank_head"])
     entries = json.loads((tmp_path / "reports/bench.json").read_text())
     assert [entry["name"] for entry in entries] == ["rank_head"]
+
+
+def test_longer_logs_are_worked_out_along_the_line_through_what_was_measured():
+    costs = {rows: {"seconds": 2 * rows, "mb": 500 + 100 * rows} for rows in (1, 3, 5)}
+    measured = [{"rows": rows * 1_000_000, "steps": dict.fromkeys(scale.STEPS, cost)} for rows, cost in costs.items()]
+    found = {"measured": measured, "slopes": scale.slopes(measured)}
+
+    assert found["slopes"]["cf"] == {"seconds_per_million": 2.0, "gb_per_million": 0.1, "gb_of_none": 0.5}
+    assert "| 3 million | 6 s, 0.8 GB |" in scale_table.measured(found)
+    assert "| 100 million | 3.3 min, 10 GB |" in scale_table.logs(found)
+    hours = 5 * 200 / 3600
+    assert f"| {hours * (10.5 * 0.005 + 2 * 0.03):.2g} |" in scale_table.logs(found)
+
+
+def test_larger_catalogues_take_what_the_settings_say():
+    """64 vectors of 4 bytes; 256 numbers with gradient and two moments; scores of 64 x 20 places, three times."""
+    (line,) = (line for line in scale_table.catalogues().splitlines() if line.startswith("| 1 million |"))
+    assert line.split(" | ")[1:4] == ["0.26 GB", "4.1 GB", "15 GB / 0.24 GB"]

@@ -11,7 +11,9 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from benchmarks.scale_table import catalogues, logs, measured
 from flows.cli import app, as_parsed
+from ilm.files import read_json
 from ilm.params import Params
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +62,11 @@ def test_every_command_line_of_a_page_can_be_parsed(page):
 def test_every_relative_link_leads_somewhere(page):
     links = re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_page_on_scale_has_the_tables_that_its_figures_give():
+    page, found = (ROOT / "docs/scale.md").read_text(encoding="utf-8"), read_json(ROOT / "docs/scale.json")
+    assert all(table in page for table in (measured(found), logs(found), catalogues()))
 
 
 def test_the_site_is_built_without_a_dead_link_and_fetches_nothing(tmp_path):

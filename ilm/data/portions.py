@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 ROWS = 1 << 20
 """Of a portion, about."""
+PORTIONS = 32
+"""At most, about: for each of them the whole table is looked through, so they grow with a very long one."""
 
 
 def portions(rows: NDArray[np.integer], most: int = ROWS) -> Iterator[tuple[int, int]]:
@@ -15,9 +17,10 @@ def portions(rows: NDArray[np.integer], most: int = ROWS) -> Iterator[tuple[int,
 
     Args:
         rows: how many rows each number has, [n].
-        most: rows of a portion.
+        most: rows of a portion; more, where there would be more than PORTIONS.
     """
     ends = np.cumsum(rows)
+    most = max(most, int(ends[-1]) // PORTIONS) if len(ends) else most
     first, before = 0, 0
     while first < len(ends):
         after = max(first + 1, int(np.searchsorted(ends, before + most, side="right")))

@@ -96,8 +96,9 @@ def test_nobody_can_tell_until_when_where_one_train_row_has_an_order_only(tmp_pa
         ([0, 9, 1, 0], [(0, 1), (1, 2), (2, 4)]),
         ([7], [(0, 1)]),
         ([6, 1], [(0, 1), (1, 2)]),
+        ([3] * 1280, [(n, n + 40) for n in range(0, 1280, 40)]),
         ([], []),
     ],
 )
-def test_portions_have_six_rows_at_most_or_one_number(rows: list[int], expected: list[tuple[int, int]]) -> None:
+def test_portions_have_six_rows_at_most_or_one_number_or_a_32nd_of_the_table(rows: list[int], expected: list[tuple[int, int]]) -> None:
     assert list(portions(np.array(rows, dtype=np.int64), 6)) == expected
