@@ -100,5 +100,7 @@ def test_nobody_can_tell_until_when_where_one_train_row_has_an_order_only(tmp_pa
         ([], []),
     ],
 )
-def test_portions_have_six_rows_at_most_or_one_number_or_a_32nd_of_the_table(rows: list[int], expected: list[tuple[int, int]]) -> None:
+def test_portions_have_six_rows_at_most_or_one_number_or_a_32nd_of_the_table(
+    rows: list[int], expected: list[tuple[int, int]]
+) -> None:
     assert list(portions(np.array(rows, dtype=np.int64), 6)) == expected
