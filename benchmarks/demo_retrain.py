@@ -87,9 +87,9 @@ def prepare(project: Path, since: str, overrides: list[str]) -> list[Drop]:
             f"{project}: is there already, with what the last demonstration left. Look at it, then delete it."
         )
     log, items = _built_in()
-    items = items.filter(
-        pl.col("title").fill_null("").str.strip_chars() != ""
-    )  # in a small drop they would stop the run
+    # What has no title would be set aside: too much of a small drop, and the gate stops at what was done with it.
+    items = items.filter(pl.col("title").fill_null("").str.strip_chars() != "")
+    log = log.join(items, on="item_id", how="semi", maintain_order="left")
     kept, rest = log.filter(pl.col("month") < since), log.filter(pl.col("month") >= since)
     if kept.is_empty() or rest.is_empty():
         raise IlmError(f"--since {since}: the log has the months {log['month'][0]} to {log['month'][-1]}.")
