@@ -123,8 +123,9 @@ def with_overrides(params: Params, overrides: Sequence[str]) -> Params:
 def _features(project: Path, work: Path, benchmark: Benchmark | None, params: Params) -> tuple[list[str], Path]:
     """The steps that ran, and the folder with their features. Wrong sizes are told before anything is fitted."""
     from flows.bench_features import FEATURE_STEPS, make_features
+    from ilm.data.coded_log import CodedLog
     from ilm.data.schema import INTERACTIONS, ITEMS, read_table
-    from ilm.data.split import count, k_core, with_known_items
+    from ilm.data.split import what_counts, with_known_items
 
     if benchmark is None:
         return [], project / paths.FEATURES
@@ -132,7 +133,8 @@ def _features(project: Path, work: Path, benchmark: Benchmark | None, params: Pa
     ran = make_features(work, params, graph, FEATURE_STEPS[:1])
     interactions = read_table(work / paths.INTERACTIONS, INTERACTIONS)
     known = with_known_items(interactions, read_table(work / paths.ITEMS, ITEMS, with_text=True))
-    require_sizes(benchmark, count(k_core(known, cut.min_user_interactions, cut.min_item_interactions)))
+    whole = cut.model_copy(update={"strategy": "leave_one_out"})  # published sizes are of the k-core of everything
+    require_sizes(benchmark, what_counts(CodedLog.of(known), whole).counts)
     return ran + make_features(work, params, graph, FEATURE_STEPS[1:]), work / paths.FEATURES
 
 

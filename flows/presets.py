@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ilm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from ilm.data.split import Counts
+    from ilm.data.coded_log import Counts
 
 
 @dataclass(frozen=True)

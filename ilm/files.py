@@ -31,6 +31,19 @@ def replaced(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary.parent, ignore_errors=True)
 
 
+@contextmanager
+def scratch(beside: str | Path) -> Iterator[Path]:
+    """An empty folder on the disk of a file that is to be written. It goes when it is left; what a process that was
+    killed left of it goes now."""
+    folder = Path(beside).with_name(f".{Path(beside).name}.scratch")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a UTF-8 file, whole or not at all."""
     with replaced(path) as temporary:

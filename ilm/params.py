@@ -294,6 +294,8 @@ class EvaluateParams(Section):
     """Resamplings of the users for intervals, and as many sign flips for paired tests."""
     conversation_users: PositiveInt = 60
     """Users of the test part, evenly spaced, who are talked with (docs/evaluation-conversation.md)."""
+    max_users: NonNegativeInt = 0
+    """Users of the test part who are asked at all, drawn by lot where there are more; 0: all."""
     seed: Seed = 42
 
 

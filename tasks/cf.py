@@ -28,15 +28,15 @@ def run(step: Step) -> None:
     from ilm.cf.als import fit
     from ilm.cf.drift import Drift, load_drift, measure, save_drift
     from ilm.cf.factors import save
-    from ilm.data.histories import read_histories
     from ilm.data.schema import ITEM_IDS, USER_IDS, read_table
+    from ilm.data.sequences import read_sequences
     from ilm.files import digest
 
     params, n_items = step.params.cf, read_table(paths.ITEM_IDS, ITEM_IDS).height
     before = read_space(n_items)
     if before is not None and not _is_alike(before[0], params):
         before = None
-    train = read_histories(paths.SEQUENCES).filter(pl.col("part") == "train")
+    train = read_sequences(paths.SEQUENCES).filter(pl.col("part") == "train")
     if params.backend == "spark":
         print(f"cf  Spark at {params.spark_master}, {params.iterations} iterations from the beginning", flush=True)
     fitted = fit(

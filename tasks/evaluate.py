@@ -18,15 +18,13 @@ def run(step: Step) -> None:
     """
     from dataclasses import replace
 
-    import numpy as np
-    import polars as pl
-
     from ilm.baselines.als import Als
     from ilm.baselines.popularity import Popularity
     from ilm.cf.factors import load
-    from ilm.data.histories import read_histories
-    from ilm.data.schema import CATALOGUE, EXAMPLES, read_table, scan_table, write_table
-    from ilm.eval.cases import candidate_items, held_out_cases, sizes
+    from ilm.data.examples import held_out_examples
+    from ilm.data.schema import CATALOGUE, read_table, reading, write_table
+    from ilm.data.sequences import scan_sequences
+    from ilm.eval.cases import candidate_items, held_out_cases, sizes, train_counts
     from ilm.eval.conversation import evaluate_conversations
     from ilm.eval.plain_text import plain_text
     from ilm.eval.protocol import Ranking, Recommender, target_ranks
@@ -41,17 +39,17 @@ def run(step: Step) -> None:
     params = step.params.evaluate
     catalogue = read_table(paths.CATALOGUE, CATALOGUE, with_text=True)
     active = catalogue["active"].to_numpy()
-    sequences = read_histories(paths.SEQUENCES)
-    examples = scan_table(paths.EXAMPLES, EXAMPLES).filter(pl.col("split") == "test").collect()
-    candidates = candidate_items(sequences, active, step.params.split.strategy)
-    train_items = sequences.filter(pl.col("part") == "train")["item_index"].to_numpy()
-    train_counts = np.bincount(train_items, minlength=len(active))
-
-    shown = {task: held_out_cases(examples, sequences, task) for task in TASKS}
+    examples = held_out_examples(paths.EXAMPLES, "test", params.max_users, params.seed)
+    sequences, strategy = scan_sequences(paths.SEQUENCES), step.params.split.strategy
+    with reading(paths.SEQUENCES):
+        candidates = candidate_items(sequences, active, strategy)
+        data = sizes(sequences, active, strategy)
+        counts = train_counts(sequences, len(active))
+        shown = {task: held_out_cases(examples, sequences, task) for task in TASKS}
     whole = {task: replace(cases, histories=cases.seen) for task, cases in shown.items()}
     factors, ilm = load(paths.CF_FACTORS), load_recommender(paths.FINETUNED, paths.CF_FACTORS, params.batch_size)
     systems: dict[str, tuple[Recommender, Any]] = {
-        "popularity": (Popularity(train_counts), whole),
+        "popularity": (Popularity(counts[0]), whole),
         "als": (Als(factors), whole),
         "ilm": (ilm, shown),
     }
@@ -72,7 +70,7 @@ def run(step: Step) -> None:
     sure = {"samples": params.bootstrap_samples, "seed": params.seed}
 
     metrics = {
-        "data": sizes(sequences, active, step.params.split.strategy),
+        "data": data | {"asked": len(shown["sequential"].targets)},
         "systems": headline(rankings),
         "significance": significance(rankings, "ilm", **sure),
         "prompts": seen_and_unseen(rankings["ilm"], unseen, **sure),
@@ -86,7 +84,7 @@ def run(step: Step) -> None:
             **sure,
         ),
         "plain_text": plain_text(ilm.model),
-        "slices": slices(rankings, shown, sequences, candidates),
+        "slices": slices(rankings, shown, counts, candidates),
         "cost": _cost_so_far(step),
         "ranking_seconds": seconds,
     }

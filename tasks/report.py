@@ -1,9 +1,12 @@
 """Step `report`: what the page shows beside metrics.json, in reports/showcase.json, and the page itself."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks import paths
 from tasks.step import Step, main
+
+if TYPE_CHECKING:
+    from ilm.params import EvaluateParams
 
 
 def run(step: Step) -> None:
@@ -20,7 +23,7 @@ def run(step: Step) -> None:
     showcase = {
         "settings": step.params.model_dump(by_alias=True),
         **_training(),
-        **_model_at_work(step.params.split.strategy, step.params.evaluate.batch_size),
+        **_model_at_work(step.params.split.strategy, step.params.evaluate),
     }
     write_json(paths.SHOWCASE, showcase)
     write_text(paths.REPORT, render(metrics, showcase))
@@ -42,12 +45,14 @@ def _training() -> dict[str, Any]:
     }
 
 
-def _model_at_work(strategy: str, batch_size: int) -> dict[str, Any]:
+def _model_at_work(strategy: str, settings: "EvaluateParams") -> dict[str, Any]:
     """Its item space, five users, and the length of its prompts."""
     import numpy as np
 
     from ilm.cf.factors import load
-    from ilm.data.schema import CATALOGUE, EXAMPLES, SEQUENCES, USER_IDS, read_table
+    from ilm.data.examples import held_out_examples
+    from ilm.data.schema import CATALOGUE, USER_IDS, read_table, reading
+    from ilm.data.sequences import scan_sequences
     from ilm.eval.cases import candidate_items, held_out_cases
     from ilm.prompts.attributes import read_attributes
     from ilm.prompts.catalogue import Catalogue
@@ -57,13 +62,15 @@ def _model_at_work(strategy: str, batch_size: int) -> dict[str, Any]:
     from ilm.report.prompt_length import prompt_tokens
     from ilm.report.showcase import Showcase
 
-    table, sequences = read_table(paths.CATALOGUE, CATALOGUE, with_text=True), read_table(paths.SEQUENCES, SEQUENCES)
+    table, sequences = read_table(paths.CATALOGUE, CATALOGUE, with_text=True), scan_sequences(paths.SEQUENCES)
     user_ids = dict(read_table(paths.USER_IDS, USER_IDS).rows())
-    cases = held_out_cases(read_table(paths.EXAMPLES, EXAMPLES), sequences, "sequential")
-    candidates = candidate_items(sequences, table["active"].to_numpy(), strategy)
+    examples = held_out_examples(paths.EXAMPLES, "test", settings.max_users, settings.seed)
+    with reading(paths.SEQUENCES):
+        cases = held_out_cases(examples, sequences, "sequential")
+        candidates = candidate_items(sequences, table["active"].to_numpy(), strategy)
     known, factors = read_attributes(paths.CATALOGUE), load(paths.CF_FACTORS)
     catalogue = Catalogue(table["item_id"].to_list(), known.titles, known.active)
-    ranker = load_recommender(paths.FINETUNED, paths.CF_FACTORS, batch_size)
+    ranker = load_recommender(paths.FINETUNED, paths.CF_FACTORS, settings.batch_size)
     model, card = ranker.model, ranker.card
 
     spaces = {"cf": factors.item_factors}

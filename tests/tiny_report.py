@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ilm.eval.cases import train_counts
 from ilm.eval.conversation import TURNS, summarise
 from ilm.eval.protocol import TOP, Cases, Ranking
 from ilm.eval.seen_unseen import seen_and_unseen
@@ -40,7 +41,7 @@ def make_metrics() -> dict[str, Any]:
         "data": {"users": USERS, "items": ITEMS, "interactions": 1234, "split": "leave_one_out"},
         "systems": headline(rankings),
         "significance": significance(rankings, "ilm", **sure),
-        "slices": slices(rankings, dict.fromkeys(TASKS, cases), sequences, np.ones(ITEMS, bool)),
+        "slices": slices(rankings, dict.fromkeys(TASKS, cases), train_counts(sequences, ITEMS), np.ones(ITEMS, bool)),
         "prompts": seen_and_unseen(rankings["ilm"], rankings["als"], **sure),
         "conversation": {"users": 30, "users_without_a_wish": 0}
         | summarise(wishes, lists, seen, cases.targets, np.ones(ITEMS, bool), **sure),

@@ -10,6 +10,7 @@ import polars as pl
 from ilm.bench.trial import Trial, ranks_table
 from ilm.bench.trials import Trials
 from ilm.data.schema import write_table
+from ilm.eval.cases import train_counts
 from ilm.eval.metrics import METRICS, means
 from ilm.eval.summary import SETTINGS, significance_over_seeds, slices
 from ilm.files import write_json, write_text
@@ -35,11 +36,12 @@ def summarise(trials: Trials, done: Sequence[Trial], not_run: Mapping[str, str])
     subject = done[0].system
     sure = significance_over_seeds(rankings, subject, samples=settings["bootstrap_samples"], seed=settings["seed"])
     rounds = max(len(found) for found in runs.values())
+    counts = train_counts(trials.sequences, trials.catalogue.height)
     sliced = [
         slices(
             {system: found[turn % len(found)] for system, found in rankings.items()},
             trials.cases,
-            trials.sequences,
+            counts,
             trials.candidates,
         )
         for turn in range(rounds)

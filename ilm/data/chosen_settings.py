@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 
-from ilm.data.split import Counts, count, k_core, known_at_cut, what_counts, with_known_items
+from ilm.data.coded_log import CodedLog, Counts, count
+from ilm.data.split import what_counts, with_known_items
 from ilm.errors import DataError
 from ilm.params import GateParams, SplitParams
 
@@ -40,9 +42,9 @@ def choose(interactions: pl.DataFrame, items: pl.DataFrame) -> tuple[list[Choice
         DataError: there is too little to learn from, or too many interactions are with unknown items.
     """
     known = with_known_items(interactions, items)
-    core, kept = _core(known)
-    sizes = count(kept)
-    choices = [*_limits(interactions, known, items), *core, _split(known, core), *_factors(sizes), _retrain(known)]
+    log = CodedLog.of(known)
+    core, sizes = _core(log, len(known))
+    choices = [*_limits(interactions, known, items), *core, _split(known, log, core), *_factors(sizes), _retrain(known)]
     return choices, sizes
 
 
@@ -68,47 +70,44 @@ def _limits(interactions: pl.DataFrame, known: pl.DataFrame, items: pl.DataFrame
         yield Choice("validate.earliest", f"{first.year}-01-01", f"the log begins on {first:%Y-%m-%d}")
 
 
-def _core(known: pl.DataFrame) -> tuple[list[Choice], pl.DataFrame]:
+def _core(log: CodedLog, rows: int) -> tuple[list[Choice], Counts]:
     for users, items in CORES:
         try:
-            kept = k_core(known, users, items)
+            left = what_counts(log, SplitParams(min_user_interactions=users, min_item_interactions=items)).counts
         except DataError:
             continue
-        if not _enough(kept):
+        if not _enough(left):
             continue
-        if len(kept) >= len(known) / 2 or (users, items) == CORES[-1]:
-            why = f"with these, {len(kept):,} of {len(known):,} interactions are left to learn from"
+        if left.interactions >= rows / 2 or (users, items) == CORES[-1]:
+            why = f"with these, {left.interactions:,} of {rows:,} interactions are left to learn from"
             settings = (("split.min_user_interactions", users), ("split.min_item_interactions", items))
-            return [Choice(name, value, why) for name, value in settings], kept
+            return [Choice(name, value, why) for name, value in settings], left
     raise DataError(
-        f"{len(known):,} interactions of {known['user_id'].n_unique():,} users with {known['item_id'].n_unique():,} "
-        f"items are too few: of users with 3 each and items with 2 each, fewer than {LEAST.users} users, {LEAST.items} "
-        f"items or {LEAST.interactions} interactions are left. Bring more of the log."
+        f"{rows:,} interactions of {len(log.users):,} users with {len(log.items):,} items are too few: of users with 3 "
+        f"each and items with 2 each, fewer than {LEAST.users} users, {LEAST.items} items or {LEAST.interactions} "
+        "interactions are left. Bring more of the log."
     )
 
 
-def _enough(kept: pl.DataFrame) -> bool:
-    left = count(kept)
+def _enough(left: Counts) -> bool:
     return left.users >= LEAST.users and left.items >= LEAST.items and left.interactions >= LEAST.interactions
 
 
-def _split(known: pl.DataFrame, core: list[Choice]) -> Choice:
+def _split(known: pl.DataFrame, log: CodedLog, core: list[Choice]) -> Choice:
     """By time where enough users go on afterwards: only then can a later model be proved better."""
     needed = GateParams().min_users
     if known["timestamp"].null_count():
         return Choice("split.strategy", "leave_one_out", "without timestamps, the last item of each user is asked for")
     users, items = (choice.value for choice in core)
     by_time = SplitParams(strategy="global_time", min_user_interactions=users, min_item_interactions=items)
-    try:
-        parts = what_counts(known, by_time)
-    except DataError:
-        parts = known.clear().with_columns(part=pl.lit("test"))
-    learned = known_at_cut(parts, by_time)["user_id"].unique()
-    after = parts.filter(pl.col("part") == "test")
-    going_on = after.filter(pl.col("user_id").is_in(learned.implode()))["user_id"].n_unique()
+    going_on, when = 0, "the cut"
+    with suppress(DataError):
+        kept = what_counts(log, by_time)
+        assert kept.cut
+        after = known.filter(pl.col("timestamp") >= kept.cut.test_from)["user_id"].unique()
+        going_on = int(after.is_in(log.users.filter(kept.known.users).implode()).sum())
+        when = f"{kept.cut.test_from:%Y-%m-%d}"
     if going_on >= needed:
-        cut = after["timestamp"].min()
-        when = f"{cut:%Y-%m-%d}" if isinstance(cut, datetime) else "the cut"
         why = f"{going_on:,} users go on after {when}: later models can be proved better on what they do then"
         return Choice("split.strategy", "global_time", why)
     why = f"a cut in time would leave {going_on:,} users who go on after it; the gate needs {needed} (gate.min_users)"

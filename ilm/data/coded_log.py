@@ -1,17 +1,90 @@
-"""The merged log with numbers for ids: whole, or what step `split` wants of it: who, what and when.
+"""The merged log with numbers for ids: in memory, or as a file that is gone through a batch of rows at a time.
 
-A text of an id takes 16 bytes or more in every row and every copy, its number among the sorted ids takes 4; polars'
-Enum shows the number as the text that it stands for, and sorts alike.
+A text of an id takes 16 bytes or more in every row and every copy, its number among the sorted ids takes 4, and sorts
+alike.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from ilm.data.schema import INTERACTIONS, scan_table
-from ilm.data.split import Counts
+from ilm.data.batches import ROWS, Batches
+from ilm.data.schema import INTERACTIONS, reading, scan_table
 
-_COLUMNS = ("user_id", "item_id", "timestamp", "order")
+_IDS = ("user_id", "item_id")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Sizes of a table of interactions, for logs."""
+
+    users: int
+    items: int
+    interactions: int
+
+
+@dataclass(frozen=True)
+class CodedLog:
+    """Who, what and when."""
+
+    users: pl.Series
+    """[n_users]: distinct ids, sorted."""
+    items: pl.Series
+    """[n_items]: distinct ids, sorted."""
+    _rows: pl.DataFrame | Path
+    """`user` and `item` (places in the two above), `timestamp`, `order`; as a frame, or as a Parquet file."""
+
+    @classmethod
+    def of(cls, interactions: pl.DataFrame) -> "CodedLog":
+        """Of a table that is in memory: user_id, item_id, timestamp, order."""
+        (users, user), (items, item) = (numbered(interactions[name]) for name in _IDS)
+        return cls(users, items, interactions.select("timestamp", "order", user=user, item=item))
+
+    def batches(self, *columns: str) -> Iterator[pl.DataFrame]:
+        """All rows, in any order, some at a time: these columns of `user`, `item`, `timestamp` and `order`."""
+        if isinstance(self._rows, pl.DataFrame):
+            yield self._rows.select(columns)
+        else:
+            yield from Batches(self._rows, columns)
+
+
+def count(interactions: pl.DataFrame) -> Counts:
+    """Distinct users, distinct items, rows."""
+    return Counts(interactions["user_id"].n_unique(), interactions["item_id"].n_unique(), len(interactions))
+
+
+def code_log(path: Path, items: pl.DataFrame, folder: Path) -> tuple[CodedLog, Counts]:
+    """The rows whose item has a text, set down in `folder`, and the sizes of the whole log.
+
+    Memory holds the distinct ids and some batches of rows.
+
+    Args:
+        path: table INTERACTIONS.
+        items: table ITEMS. The gate may tolerate other items, but no text-based system can use them.
+        folder: is there, and outlives the use of the log.
+
+    Raises:
+        ArtifactError: missing or damaged, or other columns or types.
+    """
+    log, file = scan_table(path, INTERACTIONS), folder / "log.parquet"
+    with reading(path):
+        sizes = log.select(
+            users=pl.col("user_id").n_unique(), items=pl.col("item_id").n_unique(), interactions=pl.len()
+        ).collect(engine="streaming")
+        known = log.join(items.lazy().select("item_id"), on="item_id", how="semi")
+        users, items_ = (_ids(known, name) for name in _IDS)
+        rows = log.select(  # not strict: an item without a text is not among `items_`, and becomes null
+            pl.col("user_id").cast(users, strict=False).to_physical().alias("user"),
+            pl.col("item_id").cast(items_, strict=False).to_physical().alias("item"),
+            "timestamp",
+            "order",
+        ).filter(pl.col("item").is_not_null())
+        rows.sink_parquet(file, compression="uncompressed", row_group_size=ROWS, engine="streaming")
+    return CodedLog(users.categories, items_.categories, file), Counts(*sizes.row(0))
 
 
 def read_log(path: Path) -> pl.DataFrame:
@@ -21,30 +94,17 @@ def read_log(path: Path) -> pl.DataFrame:
         ArtifactError: missing or damaged, or other columns or types.
     """
     log = scan_table(path, INTERACTIONS)
-    coded = [pl.col(name).cast(_codes(log, name)) for name in ("user_id", "item_id", "event_type")]
-    return log.with_columns(coded).collect(engine="streaming")
+    with reading(path):
+        coded = [pl.col(name).cast(_ids(log, name)) for name in (*_IDS, "event_type")]
+        return log.with_columns(coded).collect(engine="streaming")
 
 
-def read_coded(path: Path, items: pl.DataFrame) -> tuple[pl.DataFrame, Counts]:
-    """The rows whose item has a text, and the sizes of the whole log.
-
-    Args:
-        path: table INTERACTIONS.
-        items: table ITEMS. The gate may tolerate other items, but no text-based system can use them.
-
-    Raises:
-        ArtifactError: missing or damaged, or other columns or types.
-    """
-    log = scan_table(path, INTERACTIONS)
-    sizes = log.select(
-        users=pl.col("user_id").n_unique(), items=pl.col("item_id").n_unique(), interactions=pl.len()
-    ).collect(engine="streaming")
-    known = log.join(items.lazy().select("item_id"), on="item_id", how="semi")
-    codes = {name: _codes(known, name) for name in ("user_id", "item_id")}
-    coded = log.select(_COLUMNS).with_columns(pl.col(name).cast(kind, strict=False) for name, kind in codes.items())
-    rows = coded.filter(pl.col("item_id").is_not_null()).collect(engine="streaming")
-    return rows, Counts(*sizes.row(0))
+def numbered(ids: pl.Series) -> tuple[pl.Series, NDArray[np.unsignedinteger]]:
+    """Ids -> the distinct ones, sorted, and the place of each id among them, [rows]."""
+    kind = pl.Enum(ids.unique().sort())
+    places: NDArray[np.unsignedinteger] = np.asarray(ids.cast(kind).to_physical())
+    return kind.categories, places
 
 
-def _codes(log: pl.LazyFrame, name: str) -> pl.Enum:
+def _ids(log: pl.LazyFrame, name: str) -> pl.Enum:
     return pl.Enum(log.select(pl.col(name).drop_nulls().unique()).collect(engine="streaming").to_series().sort())

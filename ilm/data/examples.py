@@ -1,24 +1,41 @@
 """Sequences -> recommendation examples: what a user had, and what came next. Indexes only; prompts are made later."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ilm.data.portions import ROWS, by_users
-from ilm.data.schema import EXAMPLES
+from ilm.data.buckets import runs
+from ilm.data.schema import EXAMPLES, reading, scan_table
 from ilm.data.stable_hash import combine
 from ilm.params import PairsParams
 
 Integers = NDArray[np.int64]
 
 
+def held_out_examples(path: Path, part: str = "test", most: int = 0, seed: int = 0) -> pl.DataFrame:
+    """The rows of EXAMPLES of one held-out part: of all its users, or of `most` of them, drawn by lot.
+
+    Raises:
+        ArtifactError: as `read_table`.
+    """
+    table = scan_table(path, EXAMPLES).filter(pl.col("split") == part)
+    with reading(path):
+        if most:
+            users = table.select("user_index").unique().sort("user_index").collect(engine="streaming")
+            lot = combine(np.full(len(users), seed, dtype=np.uint64), users["user_index"].to_numpy().astype(np.uint64))
+            drawn = users[np.sort(np.argsort(lot, kind="stable")[:most])]
+            table = table.join(drawn.lazy(), on="user_index", how="semi", maintain_order="left")
+        return table.collect(engine="streaming")
+
+
 @dataclass(frozen=True)
 class _Histories:
-    """All sequences, end to end. Row r of a user who starts at row s stands at position r - s."""
+    """Sequences, end to end. Row r of a user who starts at row s stands at position r - s."""
 
     items: NDArray[np.int32]
     """[rows]"""
@@ -34,7 +51,7 @@ class _Histories:
     """[n_users]: row after the last"""
 
 
-def examples(sequences: pl.DataFrame, params: PairsParams, at_once: int = ROWS) -> Iterator[pl.DataFrame]:
+def examples(sequences: Iterable[pl.DataFrame], params: PairsParams) -> Iterator[pl.DataFrame]:
     """The table EXAMPLES, piece by piece: by task, then train, valid, test, then user and position.
 
     * train, sequential: each user's train part from its end in strides of `max_history`, down to position 1. The
@@ -45,13 +62,13 @@ def examples(sequences: pl.DataFrame, params: PairsParams, at_once: int = ROWS) 
       it have none.
 
     Args:
-        sequences: of step `split`, sorted by user and position.
+        sequences: of step `split`, sorted by user and position, whole users at a time; gone through again for every
+            task and part.
         params: section `pairs`.
-        at_once: rows of `sequences` that are worked on at a time.
     """
     for task, positions in (("sequential", _windows), ("straightforward", _draws)):
         for split in ("train", "valid", "test"):
-            for some in by_users(sequences, at_once):
+            for some in sequences:
                 histories = _histories(some)
                 chosen = positions(histories, params) if split == "train" else _first_of(histories, split)
                 yield _rows(histories, task, split, *chosen, params.max_profile)
@@ -59,8 +76,7 @@ def examples(sequences: pl.DataFrame, params: PairsParams, at_once: int = ROWS) 
 
 def _histories(sequences: pl.DataFrame) -> _Histories:
     users = sequences["user_index"].to_numpy()
-    ends = np.append(np.flatnonzero(users[1:] != users[:-1]) + 1, len(users))
-    starts = np.concatenate([[0], ends[:-1]])
+    starts, ends = runs(users)
     train, valid = (np.add.reduceat((sequences["part"] == part).to_numpy(), starts, dtype=np.int64)
                     for part in ("train", "valid"))  # fmt: skip
     return _Histories(sequences["item_index"].to_numpy(), users[starts], starts, train, valid, ends)

@@ -1,6 +1,8 @@
 """The texts that describe an item, in several variants, so that stage 1 does not learn one wording by heart."""
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ilm.data.schema import CATALOGUE, ITEM_TEXT, text_columns
 
@@ -10,15 +12,18 @@ LONG_TEXT_WORDS = 60
 """Longer texts are cut after so many words."""
 
 
-def item_texts(catalogue: pl.DataFrame, sequences: pl.DataFrame) -> pl.DataFrame:
+def item_texts(catalogue: pl.DataFrame, rows: NDArray[np.int64]) -> pl.DataFrame:
     """The table ITEM_TEXT, for the items of the train part, sorted: the others have no vector to learn the text of.
 
     Variant 0 is the title: `Heat (1995)`. Variant 1 adds the short columns: `Heat (1995). Genres: Action, Crime.`
     Variants 2, 3, … are the long columns by name, cut at `LONG_TEXT_WORDS`. A variant that would say nothing (all its
     columns are empty for the item) is left out.
+
+    Args:
+        catalogue: of step `split`.
+        rows: of each item in the train part, [items].
     """
-    met = sequences.lazy().filter(pl.col("part") == "train").select("item_index").unique().collect(engine="streaming")
-    items = catalogue.join(met, on="item_index", how="semi", maintain_order="left")
+    items = catalogue.filter(pl.Series(rows > 0))
     columns = text_columns(items, CATALOGUE)
     long = [name for name in columns if _mean_words(items[name]) > SHORT_WORDS]
     variants = [pl.col("title"), _with_short_columns([name for name in columns if name not in long])]

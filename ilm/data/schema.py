@@ -3,12 +3,15 @@
 Equal frames give equal bytes; a file that does not have its columns and types is refused.
 """
 
+import errno
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 import polars as pl
+import pyarrow as pa
 
 from ilm.errors import ArtifactError
 from ilm.files import replaced
@@ -80,11 +83,8 @@ def read_table(path: str | Path, schema: Schema, *, with_text: bool = False) -> 
     Raises:
         ArtifactError: missing or damaged, or other columns or types than `schema`.
     """
-    try:
+    with reading(path):
         frame = pl.read_parquet(path, memory_map=False, glob=False)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        what = "not found" if isinstance(error, FileNotFoundError) else f"damaged ({_first_line(error)})"
-        raise ArtifactError(f"{path}: {what}. Run the step that writes it: `dvc repro`.") from None
     wrong = [f"{name} should be {kind}" for name, kind in schema.items() if frame.schema.get(name) != kind]
     further = text_columns(frame, schema)
     if with_text:
@@ -96,8 +96,26 @@ def read_table(path: str | Path, schema: Schema, *, with_text: bool = False) -> 
     return frame
 
 
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Around what reads a Parquet file, or collects or sets down a query on it.
+
+    Raises:
+        ArtifactError: missing or damaged.
+        OSError: there is no room for what is set down.
+    """
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError) as error:
+        if (full := os.strerror(errno.ENOSPC)) in str(error):  # polars has no type for it
+            raise OSError(errno.ENOSPC, full) from None
+        what = "not found" if isinstance(error, FileNotFoundError) else f"damaged ({_first_line(error)})"
+        raise ArtifactError(f"{path}: {what}. Run the step that writes it: `dvc repro`.") from None
+
+
 def scan_table(path: str | Path, schema: Schema) -> pl.LazyFrame:
-    """As `read_table`, lazily: columns and types are checked now, rows are read when they are asked for.
+    """As `read_table`, lazily: columns and types are checked now, rows are read when they are asked for, inside of
+    `reading`.
 
     Raises:
         ArtifactError: as `read_table`.

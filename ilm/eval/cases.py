@@ -15,7 +15,9 @@ _LATER = {"valid": ["valid", "test"], "test": ["test"]}
 """Part -> what is not known when its first item is asked for."""
 
 
-def held_out_cases(examples: "pl.DataFrame", sequences: "pl.DataFrame", task: str, part: str = "test") -> Cases:
+def held_out_cases(
+    examples: "pl.DataFrame", sequences: "pl.DataFrame | pl.LazyFrame", task: str, part: str = "test"
+) -> Cases:
     """The cases of one task, by user_index: of the part "test", or of "valid".
 
     `histories` are those of the examples (at most pairs.max_profile recent items: what a model is shown); `seen` is
@@ -35,12 +37,9 @@ def held_out_cases(examples: "pl.DataFrame", sequences: "pl.DataFrame", task: st
         )
     if users.n_unique() < len(users):
         raise DataError(f"examples.parquet: a user has two {part} examples of task {task!r}. Run `dvc repro pairs`.")
-    first = sequences.filter(pl.col("part") == part).group_by("user_index").agg(pl.col("position").min())
-    mine = (
-        sequences.join(first, on="user_index", suffix="_first")
-        .filter(pl.col("user_index").is_in(users.implode()))
-        .sort("user_index", "position")
-    )
+    theirs = sequences.lazy().join(users.to_frame().lazy(), on="user_index", how="semi").collect(engine="streaming")
+    first = theirs.filter(pl.col("part") == part).group_by("user_index").agg(pl.col("position").min())
+    mine = theirs.join(first, on="user_index", suffix="_first").sort("user_index", "position")
     held_out = mine.filter(pl.col("position") == pl.col("position_first"))
     if (
         held_out["user_index"].to_list() != users.to_list()
@@ -61,7 +60,7 @@ def held_out_cases(examples: "pl.DataFrame", sequences: "pl.DataFrame", task: st
 
 
 def candidate_items(
-    sequences: "pl.DataFrame", active: NDArray[np.bool_], strategy: str, part: str = "test"
+    sequences: "pl.DataFrame | pl.LazyFrame", active: NDArray[np.bool_], strategy: str, part: str = "test"
 ) -> NDArray[np.bool_]:
     """What may be recommended to the cases of a part: [n_items].
 
@@ -74,8 +73,9 @@ def candidate_items(
     import polars as pl
 
     by_time = strategy == "global_time"
-    before = sequences.filter(~pl.col("part").is_in(_LATER[part])) if by_time else sequences
-    met = before["item_index"].unique().sort().to_numpy()
+    known = ~pl.col("part").is_in(_LATER[part]) if by_time else pl.lit(True)
+    items = sequences.lazy().filter(known).select("item_index").unique().collect(engine="streaming")
+    met = items["item_index"].sort().to_numpy()
     wrong = met[(met >= len(active)) | ~active[np.minimum(met, len(active) - 1)]]
     if wrong.size:
         raise DataError(
@@ -85,7 +85,9 @@ def candidate_items(
     return np.isin(np.arange(len(active)), met) if by_time else active
 
 
-def sizes(sequences: "pl.DataFrame", active: NDArray[np.bool_], strategy: str, part: str = "test") -> dict[str, Any]:
+def sizes(
+    sequences: "pl.DataFrame | pl.LazyFrame", active: NDArray[np.bool_], strategy: str, part: str = "test"
+) -> dict[str, Any]:
     """How much there is, and who is asked in a part: section `data` of metrics.json.
 
     Returns:
@@ -96,22 +98,42 @@ def sizes(sequences: "pl.DataFrame", active: NDArray[np.bool_], strategy: str, p
     """
     import polars as pl
 
-    counts = sequences.group_by("user_index").agg(
-        train=(pl.col("part") == "train").sum(),
-        before=(~pl.col("part").is_in(_LATER[part])).sum(),
-        held_out=(pl.col("part") == part).sum(),
+    by_user = (
+        sequences.lazy()
+        .group_by("user_index")
+        .agg(
+            rows=pl.len(),
+            train=(pl.col("part") == "train").sum(),
+            before=(~pl.col("part").is_in(_LATER[part])).sum(),
+            held_out=(pl.col("part") == part).sum(),
+        )
     )
+    counts = by_user.collect(engine="streaming")
     asked = counts.filter(pl.col("held_out") > 0)
     cases = asked.filter(pl.col("before") > 0)
     return {
         "users": counts.height,
         "items": int(active.sum()),
-        "interactions": sequences.height,
+        "interactions": int(counts["rows"].sum()),
         "split": strategy,
         "cases": cases.height,
         "users_without_train": cases.filter(pl.col("train") == 0).height,
         "users_without_history": asked.height - cases.height,
     }
+
+
+def train_counts(sequences: "pl.DataFrame | pl.LazyFrame", items: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Interactions of the train part per item [items] and per user [n_users]."""
+    import polars as pl
+
+    rows = sequences.lazy()
+    users = rows.select(pl.col("user_index").max() + 1).collect(engine="streaming").item()
+    counts = []
+    for name, length in (("item_index", items), ("user_index", users)):
+        found = rows.filter(pl.col("part") == "train").group_by(name).len().collect(engine="streaming")
+        counts.append(np.zeros(length, dtype=np.int64))
+        counts[-1][found[name].to_numpy()] = found["len"].to_numpy()
+    return counts[0], counts[1]
 
 
 def _lists(owners: NDArray[np.int32], items: NDArray[np.int32], users: NDArray[np.int32]) -> list[NDArray[np.int32]]:

@@ -96,14 +96,17 @@ def significance_over_seeds(runs: Runs, subject: str, *, samples: int, seed: int
 
 
 def slices(
-    rankings: Rankings, cases: Mapping[str, Cases], sequences: "pl.DataFrame", candidates: NDArray[np.bool_]
+    rankings: Rankings,
+    cases: Mapping[str, Cases],
+    train_rows: tuple[NDArray[np.int64], NDArray[np.int64]],
+    candidates: NDArray[np.bool_],
 ) -> dict[str, Any]:
     """Who is served well, and what is recommended, in the filtered setting.
 
     Args:
         rankings: of all systems.
         cases: task -> its cases.
-        sequences: the table `ilm.data.schema.SEQUENCES`, of which the train part is counted.
+        train_rows: of `ilm.eval.cases.train_counts`.
         candidates: [n_items], as in `target_ranks`.
 
     Returns:
@@ -113,7 +116,7 @@ def slices(
         warm, and with new (no train interaction at all) where there are such users, "recommendations": task -> system
         -> {coverage_at_10, mean_popularity_at_10}}. A slice without users has no systems.
     """
-    item_counts, user_counts = _train_counts(sequences, len(candidates))
+    item_counts, user_counts = train_rows
     head = head_items(item_counts, candidates)
     lengths = {task: np.array([len(seen) for seen in case.seen]) for task, case in cases.items()}
     median = float(np.median(np.concatenate(list(lengths.values()))))
@@ -154,18 +157,6 @@ def head_items(train_counts: NDArray[np.int64], candidates: NDArray[np.bool_]) -
     head = np.zeros(len(candidates), dtype=np.bool_)
     head[order[: int(np.ceil(HEAD_SHARE * candidates.sum()))]] = True
     return head
-
-
-def _train_counts(sequences: "pl.DataFrame", items: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Interactions of the train part per item [n_items] and per user [n_users]."""
-    import polars as pl
-
-    train = sequences.filter(pl.col("part") == "train")
-    users = int(sequences["user_index"].max()) + 1  # type: ignore[arg-type]  # a column of integers
-    return (
-        np.bincount(train["item_index"].to_numpy(), minlength=items),
-        np.bincount(train["user_index"].to_numpy(), minlength=users),
-    )
 
 
 def _slice(rankings: Mapping[str, Ranking], chosen: NDArray[np.bool_]) -> dict[str, Any]:

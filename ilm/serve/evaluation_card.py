@@ -21,7 +21,8 @@ LIMITS = """\
 def evaluation_sections(evaluation: Mapping[str, Any]) -> str:
     """The sections Metrics, Slices and Known limits, from what step `evaluate` found (metrics.json)."""
     data = evaluation.get("data", {})
-    asked = f"Next item of {data['cases']:,} users, split `{data['split']}`, " if "cases" in data else ""
+    users = data.get("asked", data.get("cases"))
+    asked = f"Next item of {users:,} users, split `{data['split']}`, " if users else ""
     head = f"{asked}full catalogue, items seen before left out; 95 % intervals over users."
     slices = _slices(evaluation)
     parts = ["## Metrics", head, _metrics(evaluation), *_differences(evaluation)]

@@ -7,7 +7,7 @@ import pytest
 
 from flows.bench import with_overrides
 from flows.presets import BENCHMARKS, data_settings, require_sizes
-from ilm.data.split import Counts
+from ilm.data.coded_log import Counts
 from ilm.errors import ConfigError, DataError
 from ilm.params import Params
 

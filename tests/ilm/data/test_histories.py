@@ -2,24 +2,21 @@
 
 import collections
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ilm.data.schema import INTERACTIONS
-from ilm.data.split import (
-    count,
-    cut,
-    in_order,
-    k_core,
-    known_at_cut,
-    ordered_parts,
-    tied,
-    what_counts,
-    with_known_items,
-)
+from ilm.data.coded_log import CodedLog, count
+from ilm.data.cut import cut_in_time, kth, last_two
+from ilm.data.histories import tied, write_histories
+from ilm.data.k_core import k_core
+from ilm.data.schema import INTERACTIONS, SEQUENCES, read_table
+from ilm.data.split import in_order, what_counts, with_known_items
 from ilm.errors import ConfigError, DataError
 from ilm.params import SplitParams
 
@@ -34,6 +31,26 @@ def log(*rows: tuple[str, str, int | None], order: bool = False) -> pl.DataFrame
     times = [None if order or m is None else START + timedelta(seconds=m) for m in moments]
     columns = {"user_id": users, "item_id": items, "timestamp": times, "order": moments if order else None}
     return pl.DataFrame({name: columns.get(name) for name in INTERACTIONS}, schema=INTERACTIONS)
+
+
+def histories(interactions: pl.DataFrame, params: SplitParams) -> pl.DataFrame:
+    """What is written, with ids: user_id, item_id, part; by user, oldest first."""
+    coded = CodedLog.of(interactions)
+    users, items = (
+        pl.DataFrame({index: range(len(ids)), name: ids}, schema={index: pl.Int32, name: pl.String})
+        for ids, index, name in ((coded.users, "user_index", "user_id"), (coded.items, "item_index", "item_id"))
+    )
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "sequences.parquet"
+        write_histories(coded, what_counts(coded, params), users, items, params, path)
+        table = read_table(path, SEQUENCES)
+    with_ids = table.join(users, on="user_index").join(items, on="item_index").sort("user_index", "position")
+    return with_ids.select("user_id", "item_id", "part")
+
+
+def cut(interactions: pl.DataFrame, params: SplitParams) -> pl.Series:
+    """The part of each row."""
+    return cut_in_time(CodedLog.of(interactions), params).parts(interactions["timestamp"])
 
 
 def items_by_user(ordered: pl.DataFrame) -> dict[str, list[str]]:
@@ -66,17 +83,22 @@ def test_k_core_is_the_definition_applied_until_stable(
     expected = k_core_by_hand(pairs, min_user, min_item)
     interactions = log(*[(user, item, n) for n, (user, item) in enumerate(pairs)])
 
-    if expected:
-        kept = k_core(interactions, min_user, min_item)
-        assert kept.select("user_id", "item_id").rows() == expected
-    else:
-        with pytest.raises(DataError, match="Lower split.min_user_interactions"):
-            k_core(interactions, min_user, min_item)
+    coded = CodedLog.of(interactions)
+
+    core = k_core(coded, min_user, min_item)
+
+    (rows,) = coded.batches("user", "item")
+    assert interactions.filter(core.has(rows)).select("user_id", "item_id").rows() == expected
+    assert set(coded.users.filter(core.users)) == {user for user, _ in expected}
+    assert set(coded.items.filter(core.items)) == {item for _, item in expected}
 
 
 def test_nothing_left_says_what_there_was() -> None:
-    with pytest.raises(DataError, match=r"left of 2 \(users: 2 before, 0 after; items: 1 before"):
-        k_core(log(("a", "x", 1), ("b", "x", 2)), 2, 1)
+    few = CodedLog.of(log(("a", "x", 1), ("b", "x", 2)))
+    with pytest.raises(
+        DataError, match=r"left of 2 \(users: 2 before, 0 after; items: 1 before.* Lower split.min_user"
+    ):
+        what_counts(few, SplitParams())
 
 
 def test_rows_of_unknown_items_are_dropped() -> None:
@@ -117,16 +139,16 @@ def test_ties_are_broken_differently_for_different_users() -> None:
 
 
 def test_tied_are_rows_with_an_equal_moment_of_the_same_user() -> None:
-    rows = [("a", "x", 1), ("a", "y", 1), ("a", "z", 2), ("b", "x", 2)]
+    rows = pl.DataFrame({"user_index": [0, 0, 0, 1], "timestamp": [START] * 4, "order": [1, 1, 2, 2]})
 
-    assert tied(log(*rows), LEAVE_ONE_OUT) == 2
-    assert tied(log(*rows, order=True), LEAVE_ONE_OUT) == 2
+    assert tied(rows, LEAVE_ONE_OUT) == 2
+    assert tied(rows.with_columns(order=pl.lit(None, pl.Int64)), LEAVE_ONE_OUT) == 3
 
 
 def test_leave_one_out_tests_the_last_and_validates_the_one_before() -> None:
-    ordered = in_order(log(*[(user, f"i{n}", n) for user in "ab" for n in range(4)]), LEAVE_ONE_OUT)
+    parts = last_two(pl.Series([0, 0, 0, 0, 1, 2, 2]))
 
-    assert cut(ordered, LEAVE_ONE_OUT).to_list() == ["train", "train", "valid", "test"] * 2
+    assert parts.to_list() == ["train", "train", "valid", "test", "test", "valid", "test"]
 
 
 moments = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("uvwxyz"), st.integers(0, 60)), min_size=10)
@@ -198,9 +220,8 @@ def test_fractions_that_leave_a_part_empty_are_refused(valid: float, test: float
         cut(log(*[("a", f"i{n}", n) for n in range(10)]), params)
 
 
-def by_part(parts: pl.DataFrame) -> dict[str, list[tuple[str, str]]]:
-    groups = parts.sort("timestamp").group_by("part", maintain_order=True)
-    return {part: list(rows.select("user_id", "item_id").iter_rows()) for (part,), rows in groups}
+def by_part(written: pl.DataFrame) -> dict[str, set[tuple[str, str]]]:
+    return {part: set(rows.select("user_id", "item_id").rows()) for (part,), rows in written.group_by("part")}
 
 
 TWO_CORE = {"min_user_interactions": 3, "min_item_interactions": 2, "valid_fraction": 0.2, "test_fraction": 0.3}
@@ -213,18 +234,18 @@ def test_global_time_takes_the_k_core_of_what_lies_before_the_test_part() -> Non
     late = [("a", "q", 91), ("b", "q", 91), ("c", "q", 91), ("d", "x", 91), ("d", "y", 91)]
     params = SplitParams(strategy="global_time", **TWO_CORE)
 
-    parts = by_part(what_counts(log(("a", "q", 5), *CROWD, *late), params))
+    parts = by_part(histories(log(("a", "q", 5), *CROWD, *late), params))
 
-    assert ("a", "q") not in parts["train"] + parts["valid"]
-    assert len(parts["train"] + parts["valid"]) == 9
-    assert set(parts["test"]) == {(user, item) for user, item, _ in late}, "what comes later stays as it came"
+    assert ("a", "q") not in parts["train"] | parts["valid"]
+    assert len(parts["train"] | parts["valid"]) == 9
+    assert parts["test"] == {(user, item) for user, item, _ in late}, "what comes later stays as it came"
 
 
 def test_leave_one_out_takes_the_k_core_of_everything() -> None:
     late = [("a", "q", 91), ("b", "q", 92), ("d", "x", 94)]
 
     params = SplitParams(**TWO_CORE)
-    parts = by_part(ordered_parts(what_counts(log(("a", "q", -5), *CROWD, *late), params), params))
+    parts = by_part(histories(log(("a", "q", -5), *CROWD, *late), params))
 
     assert ("a", "q") in parts["train"]
     assert "d" not in {user for rows in parts.values() for user, _ in rows}
@@ -235,11 +256,30 @@ def test_what_comes_after_the_cut_changes_nothing_before_it(users: list[str]) ->
     """All of the future at one moment, so that one row more does not move the cut."""
     params = SplitParams(strategy="global_time", **TWO_CORE)
     future = [(user, item, 90) for user in "abc" for item in "xy"]
-    before = known_at_cut(what_counts(log(*CROWD, *future), params), params)
-
     planted = [(user, "q", 90) for user in users]
-    assert known_at_cut(what_counts(log(*planted, *CROWD, *future), params), params).equals(before)
+    before, after = (
+        histories(log(*rows, *CROWD, *future), params).filter(pl.col("part") != "test") for rows in ([], planted)
+    )
+
+    assert after.equals(before)
     assert len(before) == len(CROWD)
+
+
+@given(st.lists(st.integers(-40, 40), min_size=1, max_size=60), st.data(), st.integers(2, 7))
+def test_the_number_at_a_place_is_that_of_the_sorted_list(numbers: list[int], data: st.DataObject, bins: int) -> None:
+    k = data.draw(st.integers(0, len(numbers) - 1))
+    halves = np.array_split(np.array(numbers, dtype=np.int64), 2)
+
+    number, below = kth(lambda: iter(halves), k, min(numbers), max(numbers), bins)
+
+    assert number == sorted(numbers)[k]
+    assert below == sum(other < number for other in numbers)
+
+
+def test_numbers_far_apart_are_told_apart() -> None:
+    """Microseconds since 1970, one of them of the year 1."""
+    moments = np.array([-62_135_596_800_000_000, 1_700_000_000_000_001, 1_700_000_000_000_000, 1_700_000_000_000_002])
+    assert kth(lambda: [moments], 2, int(moments.min()), int(moments.max())) == (1_700_000_000_000_001, 2)
 
 
 def test_counts_are_of_distinct_users_and_items() -> None:

@@ -1,7 +1,10 @@
 """Item texts read like text, and say nothing where there is nothing to say."""
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from ilm.data.item_pairs import item_rows
 from ilm.data.item_text import LONG_TEXT_WORDS, item_texts
 from ilm.data.schema import CATALOGUE, ITEM_TEXT, SEQUENCES
 
@@ -12,10 +15,10 @@ def catalogue(titles: list[str], **texts: list[str | None]) -> pl.DataFrame:
     return pl.DataFrame(columns | {"active": [True] * len(titles)}, schema_overrides=types)
 
 
-def met(*parts: str) -> pl.DataFrame:
-    """Sequences of one user, who met item 0, item 1, … in these parts."""
+def met(*parts: str) -> NDArray[np.int64]:
+    """Train rows of item 0, item 1, …, which somebody met in these parts."""
     rows = [(0, item, item, part) for item, part in enumerate(parts)]
-    return pl.DataFrame(rows, schema=dict(SEQUENCES), orient="row")
+    return item_rows([pl.DataFrame(rows, schema=dict(SEQUENCES), orient="row")], len(parts))
 
 
 def rows(table: pl.DataFrame) -> list[tuple[int, int, str]]:

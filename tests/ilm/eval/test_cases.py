@@ -107,7 +107,7 @@ def test_sizes_count_who_is_asked_and_who_cannot_be() -> None:
 
 def test_sizes_count_the_cases_that_there_are() -> None:
     for part in ("valid", "test"):
-        cases = held_out_cases(pl.concat(examples(SOME, PairsParams())), SOME, "sequential", part)
+        cases = held_out_cases(pl.concat(examples([SOME], PairsParams())), SOME, "sequential", part)
         assert sizes(SOME, ACTIVE, "global_time", part)["cases"] == len(cases.targets)
 
 

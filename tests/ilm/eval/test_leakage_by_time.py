@@ -8,7 +8,7 @@ from small_logs import with_params
 
 from ilm.cf.factors import load
 from ilm.data import schema
-from ilm.eval.cases import sizes
+from ilm.eval.cases import sizes, train_counts
 from ilm.eval.metrics import MISSED
 from ilm.eval.summary import slices
 from ilm.files import digest
@@ -96,7 +96,8 @@ def test_item_met_by_nobody_before_the_cut_is_missed_and_no_case_is_dropped() ->
     assert 0 < missed.sum() < len(missed) == USERS
     for ranks in (rankings["als"].filtered, rankings["als"].unfiltered):
         assert (ranks[missed] == MISSED).all() and (ranks[~missed] <= ITEMS).all()
-    found = slices({"als": {"sequential": rankings["als"]}}, {"sequential": cases}, sequences(), KNOWN)
+    of_als, counts = {"als": {"sequential": rankings["als"]}}, train_counts(sequences(), ITEMS)
+    found = slices(of_als, {"sequential": cases}, counts, KNOWN)
     assert found["missed_targets"]["sequential"] == missed.sum()
 
 

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from ilm.errors import DataError
+from ilm.eval.cases import train_counts
 from ilm.eval.metrics import METRICS, MISSED
 from ilm.eval.protocol import TOP, Cases, Ranking
 from ilm.eval.summary import head_items, headline, score_table, significance, significance_over_seeds, slices
@@ -133,8 +134,12 @@ def test_equally_popular_items_enter_the_head_by_smaller_index() -> None:
     assert np.flatnonzero(head_items(np.array([1, 5, 5, 5, 0]), np.ones(5, bool))).tolist() == [1]
 
 
+def sliced(sequences: pl.DataFrame) -> dict[str, Any]:
+    return slices(RANKINGS, CASES, train_counts(sequences, 6), ACTIVE)
+
+
 def part(name: str) -> dict[str, Any]:
-    result: dict[str, Any] = slices(RANKINGS, CASES, SEQUENCES, ACTIVE)[name]["sequential"]
+    result: dict[str, Any] = sliced(SEQUENCES)[name]["sequential"]
     return result
 
 
@@ -151,7 +156,7 @@ def test_slices_split_users_by_the_length_of_their_history() -> None:
 
 
 def test_slices_split_users_by_their_train_interactions() -> None:
-    found = slices(RANKINGS, CASES, SEQUENCES, ACTIVE)
+    found = sliced(SEQUENCES)
     assert found["cold_interactions"] == 3.0, "a quarter of the way from 2 to 4 to 10 lies half-way to 4"
     activity = found["user_activity"]["sequential"]
     assert {name: group["users"] for name, group in activity.items()} == {"new": 1, "cold": 1, "warm": 2}
@@ -161,32 +166,30 @@ def test_slices_split_users_by_their_train_interactions() -> None:
 
 
 def test_slice_of_new_users_is_left_out_where_all_have_train_interactions() -> None:
-    activity = slices(RANKINGS, CASES, make_sequences(user_counts=dict.fromkeys(USERS, 3)), ACTIVE)["user_activity"]
+    activity = sliced(make_sequences(user_counts=dict.fromkeys(USERS, 3)))["user_activity"]
     assert {name: group["users"] for name, group in activity["sequential"].items()} == {"cold": 4, "warm": 0}
 
 
 def test_nobody_with_train_interactions_is_everybody_new() -> None:
-    activity = slices(RANKINGS, CASES, make_sequences(user_counts=dict.fromkeys(USERS, 0)), ACTIVE)["user_activity"]
+    activity = sliced(make_sequences(user_counts=dict.fromkeys(USERS, 0)))["user_activity"]
     assert {name: group["users"] for name, group in activity["sequential"].items()} == {"new": 4, "cold": 0, "warm": 0}
 
 
 def test_interactions_outside_the_train_part_count_nowhere() -> None:
     train = SEQUENCES.filter(part="train")
     assert train.height < SEQUENCES.height
-    assert slices(RANKINGS, CASES, train, ACTIVE) == slices(RANKINGS, CASES, SEQUENCES, ACTIVE)
+    assert sliced(train) == sliced(SEQUENCES)
 
 
 def test_slice_without_users_has_no_systems() -> None:
-    everything_head = slices(RANKINGS, CASES, make_sequences(np.array([0, 0, 0, 0, 9, 0])), ACTIVE)[
-        "target_popularity"
-    ]["sequential"]
+    everything_head = sliced(make_sequences(np.array([0, 0, 0, 0, 9, 0])))["target_popularity"]["sequential"]
     assert everything_head["head"] == {"users": 0, "systems": {}}
 
 
 def test_missed_targets_are_counted_and_worth_nothing() -> None:
     ranks = [1, 2, 3, MISSED]
     rankings = {"ilm": {"sequential": make_ranking(ranks, ranks, [[0]] * 4)}}
-    found = slices(rankings, CASES, SEQUENCES, np.array([True, True, True, False, True, False]))
+    found = slices(rankings, CASES, train_counts(SEQUENCES, 6), np.array([True, True, True, False, True, False]))
     assert found["missed_targets"] == {"sequential": 1}
     assert headline(rankings)["ilm"]["sequential"]["filtered"]["mrr"] == pytest.approx((1 + 1 / 2 + 1 / 3) / 4)
     assert score_table(rankings, CASES)["rank_filtered"].to_list() == ranks
