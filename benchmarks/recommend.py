@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.serve import untrained_bundle
 from benchmarks.timing import Result, interleaved
-from ilm.serve.batch import BATCH, by_length, recommend_all
+from ilm.serve.batch import BATCH, AllUsers, by_length, recommend_all
 from ilm.serve.bundle import SEQUENCES, seal
 from ilm.serve.item_language_model import ItemLanguageModel
 
@@ -50,7 +50,7 @@ def compare(model: ItemLanguageModel, scratch: Path, k: int, repetitions: int) -
             model._ranker.model.language_model.hidden_states(embeddings, mask)
 
     def everything() -> None:
-        for _ in recommend_all(model, "benchmark", scratch / f"{next(runs)}.parquet", k):
+        for _ in recommend_all(AllUsers(model, "benchmark", scratch / f"{next(runs)}.parquet", k)):
             pass
 
     seconds = interleaved({"all": everything, "forward": forward}, repetitions)

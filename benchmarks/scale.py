@@ -7,6 +7,7 @@ curves.
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,12 +21,20 @@ import yaml
 from benchmarks.synthetic_log import write
 from ilm.files import write_json
 
-STEPS = ("ingest", "validate", "split", "cf", "pairs")
+TABLES = ("ingest", "validate", "split", "cf", "pairs")
+"""Steps that go through the whole log."""
+STEPS = (*TABLES, "pretrain", "finetune", "evaluate")
 REPORT = Path("reports/scale")
+USERS = 1000
+"""Who are asked in step `evaluate`."""
 SETTINGS: dict[str, dict[str, Any]] = {
     "data": {"source": "folder", "settle_seconds": 0},
     "split": {"strategy": "global_time"},
+    "pretrain": {"steps": 20},
+    "finetune": {"steps": 10, "wish_prompts": 0, "item_context": False},
+    "evaluate": {"max_users": USERS, "conversation_users": 1},
 }
+"""Stage 1 and stage 2 take steps that do not depend on the log; a few, so that there is something to evaluate."""
 
 
 def main(rows: list[int], scratch: Path | None) -> None:
@@ -55,6 +64,7 @@ def measure(project: Path, rows: int) -> dict[str, dict[str, float]]:
 
 def _step(project: Path, step: str) -> dict[str, float]:
     command = [sys.executable, "-m", f"tasks.{step}"]
+    print(f"{step} …", file=sys.stderr, flush=True)
     done = subprocess.run(command, cwd=project, env=_environment(), capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"step {step}: {done.stderr.strip()}")
@@ -63,8 +73,6 @@ def _step(project: Path, step: str) -> dict[str, float]:
 
 
 def _environment() -> dict[str, str]:
-    import os
-
     return os.environ | {"PYTHONPATH": str(Path.cwd()), "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scale import STEPS
+from benchmarks.scale import TABLES
 from benchmarks.synthetic_log import ROWS_PER_USER
 from ilm.model.head import HEAD_WIDTH
 from ilm.params import Params
@@ -24,25 +24,30 @@ GPU_FLOPS = 2e14
 PRICES = {"gb_hour": 0.005, "core_hour": 0.03, "gpu_hour": 3.0}
 """US dollars, of the order of what clouds ask in 2026; yours may differ."""
 CORES = 2
+SHOWN = (*TABLES, "finetune", "evaluate")
 
 
 def measured(found: dict[str, Any]) -> str:
     """Seconds and peak memory of each step, by length of the log."""
-    lines = ["| interactions | " + " | ".join(STEPS) + " |", "|---" * (len(STEPS) + 1) + "|"]
-    for entry in found["measured"]:
-        costs = [entry["steps"][step] for step in STEPS]
+    lines = ["| interactions | " + " | ".join(SHOWN) + " |", "|---" * (len(SHOWN) + 1) + "|"]
+    for entry in sorted(found["measured"], key=lambda entry: entry["rows"]):
+        costs = [entry["steps"][step] for step in SHOWN]
         cells = [f"{cost['seconds']:.0f} s, {cost['mb'] / 1e3:.1f} GB" for cost in costs]
         lines.append(f"| {entry['rows'] / 1e6:.0f} million | " + " | ".join(cells) + " |")
     slopes = found["slopes"]
-    each = [f"{slopes[s]['seconds_per_million']:.2g} s, {slopes[s]['gb_per_million'] * 1e3:.0f} MB" for s in STEPS]
+    each = [f"{slopes[s]['seconds_per_million']:.2g} s, {slopes[s]['gb_per_million'] * 1e3:.0f} MB" for s in SHOWN]
     return "\n".join([*lines, "| **each million more** | " + " | ".join(each) + " |"])
 
 
 def logs(found: dict[str, Any]) -> str:
-    """Hours and memory of each step, by length of the log, and dollars of all of them."""
-    lines = ["| interactions | " + " | ".join(STEPS) + " | dollars |", "|---" * (len(STEPS) + 2) + "|"]
+    """Hours and memory of each step, by length of the log, and dollars of all of them; as measured, where it was."""
+    lines = ["| interactions | " + " | ".join(TABLES) + " | dollars |", "|---" * (len(TABLES) + 2) + "|"]
+    known = {entry["rows"]: entry["steps"] for entry in found["measured"]}
     for name, rows in LOGS.items():
-        costs = [_cost(found["slopes"][step], rows / 1e6) for step in STEPS]
+        costs = [_cost(found["slopes"][step], rows / 1e6) for step in TABLES]
+        if rows in known:
+            name += ", measured"
+            costs = [(known[rows][step]["seconds"], known[rows][step]["mb"] / 1e3) for step in TABLES]
         cells = [f"{_hours(seconds)}, {_size(gigabytes)}" for seconds, gigabytes in costs]
         dollars = sum(s / 3600 * (PRICES["gb_hour"] * gb + PRICES["core_hour"] * CORES) for s, gb in costs)
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {dollars:.2g} |")

@@ -3,8 +3,13 @@
 import os
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from ilm.serve.batch import AllUsers
+    from ilm.serve.batch_engines import Job
 
 Engine = Literal["local", "ray"]
 
@@ -28,34 +33,28 @@ def recommend_all_users(
     from tqdm import tqdm
 
     from flows.registry import named_bundle
+    from ilm.files import digest
+    from ilm.serve.batch import recommend_all
+    from ilm.serve.batch_engines import Job
+    from ilm.serve.bundle import CONFIG
 
     folder = named_bundle(project, name)
-    users, began, answered = 0, time.perf_counter(), 0
-    with tqdm(unit=" users", disable=None) as bar:
-        for bar.total, done, asked in _done(folder, out, k, engine, processes):
-            users = bar.total
+    job = Job(str(folder.resolve()), digest(folder / CONFIG), str(out.resolve()), k)
+    work = job.open()
+    users, began, answered = len(work.users), time.perf_counter(), 0
+    with tqdm(total=users, unit=" users", disable=None) as bar:
+        for done, asked in recommend_all(work, partial(_fill, job, work, engine, processes)):
             answered += done if asked else 0
             bar.update(done)
     kept = f", {users - answered:,} of them kept" if answered < users else ""
     print(f"recommend  {users:,} users{kept}, {answered / (time.perf_counter() - began):,.1f} per second  {out}")
 
 
-def _done(folder: Path, out: Path, k: int, engine: Engine, processes: int | None) -> Iterator[tuple[int, int, bool]]:
-    """Number of all users, users of a piece of work, whether the model was asked."""
-    from ilm.files import digest
-    from ilm.serve.batch_engines import Job, fill_with_processes, fill_with_ray
-    from ilm.serve.bundle import CONFIG
+def _fill(job: "Job", work: "AllUsers", engine: Engine, processes: int | None, missing: list[int]) -> Iterator[int]:
+    """Users of each pass, by the engine that was asked for; one process of this machine is this one."""
+    from ilm.serve.batch_engines import fill_with_processes, fill_with_ray
 
-    identity = digest(folder / CONFIG)
-    job = Job(str(folder.resolve()), identity, str(out.resolve()), k)
-    work = job.open()
-    missing, users = work.begin(), len(work.users)
-    yield users, users - sum(len(work.users_of(shard)) for shard in missing), False
-    processes = min(processes or len(os.sched_getaffinity(0)), len(missing))
-    if engine == "local" and processes <= 1:
-        for shard in missing:
-            yield from ((users, done, True) for done in work.fill(shard))
-    elif missing:
-        fill = fill_with_ray if engine == "ray" else fill_with_processes
-        yield from ((users, done, True) for done in fill(job, missing, processes))
-    work.finish()
+    count = min(processes or len(os.sched_getaffinity(0)), len(missing))
+    if engine == "ray":
+        return fill_with_ray(job, missing, count)
+    return fill_with_processes(job, missing, count) if count > 1 else work.fill_all(missing)

@@ -147,6 +147,7 @@ def test_longer_logs_are_worked_out_along_the_line_through_what_was_measured():
     assert found["slopes"]["cf"] == {"seconds_per_million": 2.0, "gb_per_million": 0.1, "gb_of_none": 0.5}
     assert "| 3 million | 6 s, 0.8 GB |" in scale_table.measured(found)
     assert "| 100 million | 3.3 min, 10 GB |" in scale_table.logs(found)
+    assert "| 1 million, measured | " in scale_table.logs(found)
     hours = 5 * 200 / 3600
     assert f"| {hours * (10.5 * 0.005 + 2 * 0.03):.2g} |" in scale_table.logs(found)
 

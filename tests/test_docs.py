@@ -15,6 +15,7 @@ from benchmarks.scale_table import catalogues, logs, measured
 from flows.cli import app, as_parsed
 from ilm.files import read_json
 from ilm.params import Params
+from tests.pages import bash_blocks
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -51,7 +52,7 @@ def test_every_command_that_a_page_names_exists(page):
 def test_every_command_line_of_a_page_can_be_parsed(page):
     """Options are there and their values are of the right kind; nothing is run."""
     commands = get_command(app).commands
-    for block in re.findall(r"^```bash\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+    for block in bash_blocks(page):
         for line in block.splitlines():
             words = shlex.split(line, comments=True)
             if words[:1] == ["ilm"] and not {"&&", "|", ">"} & set(words):

@@ -67,7 +67,8 @@ def portions(rows: NDArray[np.integer], most: int = ROWS) -> list[tuple[int, int
         most: rows of a portion; more, where there would be more than MOST_BUCKETS.
     """
     ends = np.cumsum(rows)
-    most = max(most, -(-int(ends[-1]) // (MOST_BUCKETS // 2))) if len(ends) else most
+    if len(ends):  # two neighbours together have more than `most`: there are less than twice as many as it fits in
+        most = max(most, -(-int(ends[-1]) // (MOST_BUCKETS // 2)))
     found, first, before = [], 0, 0
     while first < len(ends):
         after = max(first + 1, int(np.searchsorted(ends, before + most, side="right")))

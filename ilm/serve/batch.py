@@ -7,7 +7,8 @@ that are not, in any order: `ilm.serve.batch_engines` has who does.
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,10 @@ class AllUsers:
         with replaced(self._path(shard)) as temporary:
             pq.write_table(_table(users, rows), temporary)
 
+    def fill_all(self, shards: list[int]) -> Iterator[int]:
+        """`fill`, one after the other."""
+        return chain.from_iterable(map(self.fill, shards))
+
     def finish(self) -> None:
         """Make the shards one file, one after the other, a row group each; and remove them. Nothing if that is done.
 
@@ -108,19 +113,25 @@ class AllUsers:
 
 
 def recommend_all(
-    model: ItemLanguageModel, identity: str, out: Path, k: int, shard_users: int = SHARD_USERS
+    work: AllUsers, fill: Callable[[list[int]], Iterator[int]] | None = None
 ) -> Iterator[tuple[int, bool]]:
-    """All of it in this process; arguments and errors as of `AllUsers` and `begin`.
+    """Do all of the work that is not done yet.
 
     Gives, after each pass, the number of users and whether the model was asked: what is there already is kept.
+
+    Args:
+        work: what there is to do.
+        fill: fills in shards, and gives the number of users after each pass; this process does, if not said.
+
+    Raises:
+        ArtifactError: as `begin` and `finish`.
     """
-    work = AllUsers(model, identity, out, k, shard_users)
     missing = work.begin()
     kept = len(work.users) - sum(len(work.users_of(shard)) for shard in missing)
     if kept:
         yield kept, False
-    for shard in missing:
-        for users in work.fill(shard):
+    if missing:
+        for users in (fill or work.fill_all)(missing):
             yield users, True
     work.finish()
 

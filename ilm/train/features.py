@@ -13,9 +13,8 @@ from ilm.errors import ArtifactError
 
 def read_examples(path: Path, task: str, split: str) -> tuple[list[NDArray[np.int32]], NDArray[np.int32]]:
     """Histories (oldest first) and targets [m] of one task ("sequential", "straightforward") and split ("train",
-    "valid", "test")."""
-    table = _read(path, ["task", "split", "history", "target"])
-    table = table.filter(pc.and_(pc.equal(table["task"], task), pc.equal(table["split"], split)))
+    "valid", "test"); nothing else is read where the file is sorted by these."""
+    table = _read(path, ["history", "target"], [("task", "=", task), ("split", "=", split)])
     history = table["history"].combine_chunks()
     values = history.flatten().to_numpy(zero_copy_only=False).astype(np.int32)
     ends = np.cumsum(pc.list_value_length(history).to_numpy(zero_copy_only=False))
@@ -34,9 +33,9 @@ def read_item_texts(path: Path) -> tuple[NDArray[np.int32], list[str]]:
     return _integers(table, "item_index"), table["text"].to_pylist()
 
 
-def _read(path: Path, columns: list[str]) -> pa.Table:
+def _read(path: Path, columns: list[str], only: list[tuple[str, str, str]] | None = None) -> pa.Table:
     try:
-        return pq.read_table(path, columns=columns)
+        return pq.read_table(path, columns=columns, filters=only)
     except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise ArtifactError(f"{path}: not readable ({error}). Run the step that writes it: `dvc repro`.") from None
 

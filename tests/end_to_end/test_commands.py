@@ -1,7 +1,7 @@
-"""Every command line of the documents is run: here, as it stands, or in the test that is named for it."""
+"""The command lines of the documents: run here as they stand, their like run in the test that is named for it, or run
+by no test, for a reason that is told."""
 
 import gzip
-import re
 import shlex
 import shutil
 from pathlib import Path
@@ -10,20 +10,27 @@ import pytest
 
 from ilm.data.schema import USER_IDS, read_table
 from tests.fake_project import ROOT, run
+from tests.pages import bash_blocks
 
+BY_NOBODY = {
+    "make": "runs the tests, or hours; people and CI start it",
+    "source": "for a person's shell",
+    "systemctl": "there is no systemd where tests run",
+    "loginctl": "likewise",
+    "mlflow ui": "is `mlflow server`, which tests/flows/test_registry_servers.py starts",
+}
+"""Beginnings of lines, and why."""
 ELSEWHERE = {
-    "make": "tests/test_installation.py",
-    "source": "tests/test_installation.py",
     "ilm recommend --all-users": "tests/end_to_end/test_in_use.py",
     "ilm serve": "tests/flows/test_serve.py",
     "ILM_API_KEY": "tests/flows/test_serve_door.py",
     "curl": "tests/flows/test_serve.py",
-    "mlflow ui": "tests/flows/test_registry_servers.py",
     "mlflow models": "tests/end_to_end/test_in_use.py",
     "ilm export ": "tests/end_to_end/test_in_use.py",
-    "ilm schedule": "tests/flows/test_schedule_server.py",
-    "systemctl": "tests/flows/test_schedule.py",
-    "loginctl": "tests/flows/test_schedule.py",
+    "ilm schedule --run": "tests/flows/test_schedule_real.py",
+    "ilm schedule --status": "tests/flows/test_schedule_real.py",
+    "ilm schedule --unit": "tests/flows/test_schedule_server.py",
+    "ilm schedule": "tests/flows/test_schedule.py",
     "ilm rollback": "tests/flows/test_rollback.py",
     "ilm promote": "tests/flows/test_promotion.py",
     "ilm compare": "tests/flows/test_compare.py",
@@ -47,20 +54,21 @@ def lines() -> list[tuple[str, str]]:
     """(page, line) of all blocks that are for the shell, without comments."""
     found = []
     for page in sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]):
-        for block in re.findall(r"^```bash\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for block in bash_blocks(page):
             found += [(page.name, line) for line in block.replace("\\\n", " ").splitlines() if line.strip()]
     return found
 
 
-def elsewhere(page: str, line: str) -> str | None:
-    named = [test for beginning, test in ELSEWHERE.items() if line.startswith(beginning)]
+def not_here(page: str, line: str) -> str | None:
+    """The test that runs its like, or why none does; None if the line is run here."""
+    named = [test for beginning, test in (BY_NOBODY | ELSEWHERE).items() if line.startswith(beginning)]
     return PAGES_ELSEWHERE.get(page) or next(iter(named), None)
 
 
 def test_tests_that_run_the_other_commands_are_there() -> None:
-    named = {elsewhere(page, line) for page, line in lines()} - {None}
-    assert named == {*ELSEWHERE.values(), *PAGES_ELSEWHERE.values()}, "a page no longer has such a line"
-    assert all((ROOT / test).is_file() for test in named)
+    named = {not_here(page, line) for page, line in lines()} - {None}
+    assert named == {*BY_NOBODY.values(), *ELSEWHERE.values(), *PAGES_ELSEWHERE.values()}, "no page has such a line"
+    assert all((ROOT / test).is_file() for test in {*ELSEWHERE.values(), *PAGES_ELSEWHERE.values()})
 
 
 @pytest.mark.slow
@@ -73,7 +81,7 @@ def test_commands_of_the_pages_work_as_they_stand(trained: Path, tmp_path: Path)
         (project / file).parent.mkdir(exist_ok=True)
         with gzip.open(project / file, "wt") as log:
             log.write(f"user_id,item_id,timestamp\n{user},1,2024-05-01T10:00:00\n")
-    tried = [(page, line) for page, line in lines() if not elsewhere(page, line)]
+    tried = [(page, line) for page, line in lines() if not not_here(page, line)]
     assert len(tried) > 15
     for page, line in tried:
         words = [user if word in ("1", "42") else word for word in shlex.split(line, comments=True)]

@@ -22,6 +22,7 @@ import yaml
 from ilm.files import digest, read_json
 from tests.end_to_end.clone import ilm
 from tests.fake_project import ROOT, child_environment, wait_until
+from tests.pages import bash_blocks
 
 HISTORY = ["Heat (1995)", "Toy Story (1995)"]
 
@@ -116,7 +117,7 @@ def page(name: str) -> str:
 
 def lines(name: str, program: str) -> list[list[str]]:
     """The commands of a page that begin with this program, as words."""
-    blocks = re.findall(r"^```bash\n(.*?)^```", page(name), re.MULTILINE | re.DOTALL)
+    blocks = bash_blocks(ROOT / "docs" / name)
     found = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
     return [words for words in found if words[0] == program]
 

@@ -1,7 +1,6 @@
 """The guide of docs/your-data.md, command by command, from two made-up files to a promoted model."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from tests.end_to_end.clone import clone_working_tree
 from tests.fake_project import ROOT, child_environment
+from tests.pages import bash_blocks
 from tests.tiny import save_language_model, save_text_encoder
 
 pytestmark = pytest.mark.slow
@@ -33,8 +33,10 @@ def test_the_guide_leads_from_two_files_to_a_promoted_model(tmp_path: Path, pref
     models = str(save_language_model(tmp_path / "models/llm")), str(save_text_encoder(tmp_path / "models/bert"))
     project = clone_working_tree(tmp_path / "project", *models)
     write_shop(project)
-    guide = (ROOT / "docs/your-data.md").read_text(encoding="utf-8").split("## By hand")[0]
-    commands = [line for block in re.findall(r"```bash\n(.*?)```", guide, re.DOTALL) for line in block.splitlines()]
+    page = (ROOT / "docs/your-data.md").read_text(encoding="utf-8")
+    guide = tmp_path / "guide.md"
+    guide.write_text(page.split("## By hand")[0], encoding="utf-8")
+    commands = [line for block in bash_blocks(guide) for line in block.splitlines()]
     assert commands[0].startswith("ilm init ../shop ")
     folder, printed = project, ""
     for command in commands:

@@ -14,11 +14,12 @@ from secrets import token_hex
 import pytest
 
 from tests.fake_project import ROOT, run, wait_until
+from tests.pages import bash_blocks
 from tests.servers import free_port, postgresql, s3
 
 pytestmark = pytest.mark.slow
 
-BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "docs/team.md").read_text(encoding="utf-8"), re.DOTALL)
+BLOCKS = bash_blocks(ROOT / "docs/team.md")
 SECRET = token_hex(16)
 
 

@@ -117,6 +117,31 @@ def test_scores_have_every_user_once_and_give_the_metrics() -> None:
             assert metrics["systems"][system][task][setting] == pytest.approx(expected)
 
 
+def test_of_many_users_some_are_asked_drawn_by_lot_and_always_the_same() -> None:
+    some = PARAMS.model_copy(update={"evaluate": PARAMS.evaluate.model_copy(update={"max_users": 5})})
+    other = PARAMS.model_copy(update={"evaluate": some.evaluate.model_copy(update={"seed": 43})})
+    asked = []
+    for params in (some, some, other, PARAMS):
+        evaluate.run(FakeStep(params))
+        scores = pl.read_parquet(paths.SCORES)
+        users = scores["user_index"].unique().sort().to_list()
+        assert all(rows["user_index"].to_list() == users for _, rows in scores.group_by("system", "task"))
+        assert read_json(paths.METRICS)["data"]["asked"] == len(users)
+        assert read_json(paths.METRICS)["data"]["cases"] == USERS
+        asked.append(users)
+    assert asked[0] == asked[1] != asked[2]
+    assert [len(users) for users in asked] == [5, 5, 5, USERS]
+    assert asked[0] != list(range(5))
+
+
+def test_sequences_with_a_damaged_page_are_refused() -> None:
+    whole = bytearray(paths.SEQUENCES.read_bytes())
+    whole[4:40] = b"\xff" * 36
+    paths.SEQUENCES.write_bytes(whole)
+    with pytest.raises(ArtifactError, match=r"sequences\.parquet: damaged"):
+        evaluate.run(FakeStep(PARAMS))
+
+
 def test_system_that_knows_the_answer_is_perfect_and_proved_better() -> None:
     evaluate.run(FakeStep(PARAMS))
     metrics = read_json(paths.METRICS)

@@ -12,7 +12,7 @@ import pytest
 
 from ilm import ItemLanguageModel
 from ilm.errors import ArtifactError, LookupFailed
-from ilm.serve.batch import BATCH, recommend_all, shards_folder
+from ilm.serve.batch import BATCH, AllUsers, recommend_all, shards_folder
 from ilm.serve.export import export
 from tests.fake_project import ROOT
 
@@ -29,7 +29,8 @@ def write_half(table, path):
         os.kill(os.getpid(), signal.SIGKILL)
     written(table, path)
 batch.pq.write_table = write_half
-list(batch.recommend_all(ItemLanguageModel.from_pretrained(sys.argv[1]), "m", Path(sys.argv[2]), 3, 2))
+model = ItemLanguageModel.from_pretrained(sys.argv[1])
+list(batch.recommend_all(batch.AllUsers(model, "m", Path(sys.argv[2]), 3, 2)))
 """
 
 
@@ -39,7 +40,7 @@ def model(model_folder: Path) -> ItemLanguageModel:
 
 
 def run(model: ItemLanguageModel, out: Path, k: int = 3, identity: str = "m", shard_users: int = 2) -> list:
-    return list(recommend_all(model, identity, out, k, shard_users))
+    return list(recommend_all(AllUsers(model, identity, out, k, shard_users)))
 
 
 def test_every_user_gets_what_the_model_would_recommend(model, tmp_path):
@@ -54,7 +55,7 @@ def test_every_user_gets_what_the_model_would_recommend(model, tmp_path):
 
 def test_a_run_that_is_cut_short_is_gone_on_with_to_the_same_bytes(model, tmp_path):
     run(model, tmp_path / "whole")
-    going = recommend_all(model, "m", tmp_path / "cut", 3, 2)
+    going = recommend_all(AllUsers(model, "m", tmp_path / "cut", 3, 2))
     assert next(going) == (2, True)
     next(going)  # the first shard is written, the second one's pass is done
     going.close()
@@ -76,7 +77,7 @@ def test_a_run_that_is_killed_while_it_writes_is_gone_on_with_to_the_same_bytes(
 @pytest.mark.parametrize("damaged", [b"", b"PAR1 half", b"PAR1"])
 def test_a_shard_that_a_power_cut_left_empty_is_made_again(model, tmp_path, damaged):
     run(model, tmp_path / "whole")
-    going = recommend_all(model, "m", tmp_path / "cut", 3, 2)
+    going = recommend_all(AllUsers(model, "m", tmp_path / "cut", 3, 2))
     next(going), next(going)
     going.close()
     (shards_folder(tmp_path / "cut") / "00000.parquet").write_bytes(damaged)
@@ -96,7 +97,7 @@ def test_what_is_finished_is_not_done_again(model, tmp_path):
 @pytest.mark.parametrize("finished", [True, False])
 @pytest.mark.parametrize("other", [{"k": 4}, {"identity": "n"}, {"shard_users": 3}])
 def test_another_models_or_settings_recommendations_are_not_mixed_in(model, tmp_path, other, finished):
-    going = recommend_all(model, "m", tmp_path / "recs", 3, 2)
+    going = recommend_all(AllUsers(model, "m", tmp_path / "recs", 3, 2))
     list(going) if finished else next(going)
     going.close()
     before = contents(tmp_path)
