@@ -16,6 +16,7 @@ from ilm.data.batches import ROWS, Batches
 from ilm.data.schema import INTERACTIONS, reading, scan_table
 
 _IDS = ("user_id", "item_id")
+_AT_ONCE = 10 * ROWS
 
 
 @dataclass(frozen=True)
@@ -71,20 +72,19 @@ def code_log(path: Path, items: pl.DataFrame, folder: Path) -> tuple[CodedLog, C
         ArtifactError: missing or damaged, or other columns or types.
     """
     log, file = scan_table(path, INTERACTIONS), folder / "log.parquet"
+    known = pl.col("item_id").is_in(items["item_id"].implode())
     with reading(path):
-        sizes = log.select(
-            users=pl.col("user_id").n_unique(), items=pl.col("item_id").n_unique(), interactions=pl.len()
-        ).collect(engine="streaming")
-        known = log.join(items.lazy().select("item_id"), on="item_id", how="semi")
-        users, items_ = (_ids(known, name) for name in _IDS)
-        rows = log.select(  # not strict: an item without a text is not among `items_`, and becomes null
-            pl.col("user_id").cast(users, strict=False).to_physical().alias("user"),
-            pl.col("item_id").cast(items_, strict=False).to_physical().alias("item"),
+        users, items_ = (_distinct(log.select(name, known=known)) for name in _IDS)
+        sizes = Counts(users["user_id"].n_unique(), len(items_), log.select(pl.len()).collect().item())
+        user, item = (pl.Enum(ids.filter("known").to_series().sort()) for ids in (users, items_))
+        rows = log.select(  # not strict: an item without a text is not among these, and becomes null
+            pl.col("user_id").cast(user, strict=False).to_physical().alias("user"),
+            pl.col("item_id").cast(item, strict=False).to_physical().alias("item"),
             "timestamp",
             "order",
         ).filter(pl.col("item").is_not_null())
         rows.sink_parquet(file, compression="uncompressed", row_group_size=ROWS, engine="streaming")
-    return CodedLog(users.categories, items_.categories, file), Counts(*sizes.row(0))
+    return CodedLog(user.categories, item.categories, file), sizes
 
 
 def read_log(path: Path) -> pl.DataFrame:
@@ -95,7 +95,8 @@ def read_log(path: Path) -> pl.DataFrame:
     """
     log = scan_table(path, INTERACTIONS)
     with reading(path):
-        coded = [pl.col(name).cast(_ids(log, name)) for name in (*_IDS, "event_type")]
+        texts = [(name, _distinct(log.select(name))[name]) for name in (*_IDS, "event_type")]
+        coded = [pl.col(name).cast(pl.Enum(ids.drop_nulls().sort())) for name, ids in texts]
         return log.with_columns(coded).collect(engine="streaming")
 
 
@@ -106,5 +107,10 @@ def numbered(ids: pl.Series) -> tuple[pl.Series, NDArray[np.unsignedinteger]]:
     return kind.categories, places
 
 
-def _ids(log: pl.LazyFrame, name: str) -> pl.Enum:
-    return pl.Enum(log.select(pl.col(name).drop_nulls().unique()).collect(engine="streaming").to_series().sort())
+def _distinct(rows: pl.LazyFrame) -> pl.DataFrame:
+    """The distinct rows, looked for among some at a time: among all, Polars takes 15 to 30 bytes for every row."""
+    found = rows.clear().collect()
+    for first in range(0, rows.select(pl.len()).collect().item(), _AT_ONCE):
+        some = rows.slice(first, _AT_ONCE).unique().collect(engine="streaming")
+        found = pl.concat([found, some]).unique()
+    return found

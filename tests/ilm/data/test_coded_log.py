@@ -33,7 +33,11 @@ def decoded(coded: CodedLog) -> pl.DataFrame:
     return pl.concat([ids, rows.select("timestamp", "order")], how="horizontal")
 
 
-def test_it_says_what_the_texts_say(interactions: pl.DataFrame, tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [7, 1000])
+def test_it_says_what_the_texts_say(
+    interactions: pl.DataFrame, tmp_path: Path, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ilm.data.coded_log._AT_ONCE", at_once)
     write_table(interactions, tmp_path / "told.parquet")
     coded, sizes = code_log(tmp_path / "told.parquet", ITEMS, tmp_path)
 
