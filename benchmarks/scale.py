@@ -64,11 +64,11 @@ def measure(project: Path, rows: int) -> dict[str, dict[str, float]]:
 
 def _step(project: Path, step: str) -> dict[str, float]:
     command = [sys.executable, "-m", f"tasks.{step}"]
-    print(f"{step} …", file=sys.stderr, flush=True)
     done = subprocess.run(command, cwd=project, env=_environment(), capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"step {step}: {done.stderr.strip()}")
     cost = json.loads((project / f"reports/cost/{step}.json").read_text(encoding="utf-8"))
+    print(f"{step}: {cost['seconds']:.0f} s, {cost['peak_memory_mb']:.0f} MB", file=sys.stderr, flush=True)
     return {"seconds": cost["seconds"], "mb": cost["peak_memory_mb"]}
 
 
