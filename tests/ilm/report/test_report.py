@@ -195,6 +195,14 @@ def test_parts_that_were_not_measured_are_left_out() -> None:
     assert "5 are left out" in render(nobody, make_showcase())
 
 
+def test_users_drawn_by_lot_are_said_to_be() -> None:
+    metrics = make_metrics()
+    for cases, said in ((metrics["data"] | {"asked": 30, "cases": 670_000}, True), ({"asked": 30, "cases": 30}, False)):
+        page = render(metrics | {"data": metrics["data"] | cases}, make_showcase())
+        assert ("drawn by lot" in page) is said
+        assert ("670,000" in page) is said
+
+
 def test_page_of_everything_shows_each_benchmark_and_links_to_its_page(everything: str, text: str) -> None:
     for name in ("tiny", "stage1-tiny"):
         assert f'<a href="bench/{name}/report.html">' in everything
