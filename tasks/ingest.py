@@ -4,6 +4,8 @@ from pathlib import Path
 
 import polars as pl
 
+from ilm.data import schema
+from ilm.data.coded_log import distinct
 from ilm.data.ingest import Ingested, ingest
 from ilm.data.logs.files import Found, find
 from ilm.data.logs.items import read_items
@@ -11,7 +13,6 @@ from ilm.data.logs.merged import write_merged
 from ilm.data.logs.quarantine import log_quarantine
 from ilm.data.logs.update import Update, update
 from ilm.data.rules import earliest_moment
-from ilm.data.schema import write_table
 from ilm.data.source import load
 from tasks.now import current_time
 from tasks.paths import INTERACTIONS, ITEMS, KEPT_ASIDE, LOG_STORE, QUARANTINE, SOURCE_USERS
@@ -44,12 +45,12 @@ def _ingest(step: Step, found: Found) -> None:
     updated = update(found.logs, LOG_STORE, params, earliest, current_time())
     merged = write_merged(result.interactions, updated.store, result.items["item_id"], INTERACTIONS, KEPT_ASIDE)
     quarantine = pl.concat([result.quarantine, log_quarantine(updated.store, found.rejected | rejected)])
-    write_table(result.items, ITEMS)
-    write_table(quarantine, QUARANTINE)
-    write_table(result.interactions.select("user_id").unique().sort("user_id"), SOURCE_USERS)
+    schema.write_table(result.items, ITEMS)
+    schema.write_table(quarantine, QUARANTINE)
+    schema.write_table(result.interactions.select("user_id").unique().sort("user_id"), SOURCE_USERS)
 
     _say(source.notice, result, quarantine, found, updated)
-    users = pl.scan_parquet(INTERACTIONS).select(pl.col("user_id").n_unique()).collect(engine="streaming").item()
+    users = distinct(schema.scan_table(INTERACTIONS, schema.INTERACTIONS).select("user_id")).height
     if updated.store.manifest.partitions:
         print(
             f"ingest  kept aside until the catalogue knows their items: {merged.kept_aside:,} rows; told twice in "

@@ -74,7 +74,7 @@ def code_log(path: Path, items: pl.DataFrame, folder: Path) -> tuple[CodedLog, C
     log, file = scan_table(path, INTERACTIONS), folder / "log.parquet"
     known = pl.col("item_id").is_in(items["item_id"].implode())
     with reading(path):
-        users, items_ = (_distinct(log.select(name, known=known)) for name in _IDS)
+        users, items_ = (distinct(log.select(name, known=known)) for name in _IDS)
         sizes = Counts(users["user_id"].n_unique(), len(items_), log.select(pl.len()).collect().item())
         user, item = (pl.Enum(ids.filter("known").to_series().sort()) for ids in (users, items_))
         rows = log.select(  # not strict: an item without a text is not among these, and becomes null
@@ -95,7 +95,7 @@ def read_log(path: Path) -> pl.DataFrame:
     """
     log = scan_table(path, INTERACTIONS)
     with reading(path):
-        texts = [(name, _distinct(log.select(name))[name]) for name in (*_IDS, "event_type")]
+        texts = [(name, distinct(log.select(name))[name]) for name in (*_IDS, "event_type")]
         coded = [pl.col(name).cast(pl.Enum(ids.drop_nulls().sort())) for name, ids in texts]
         return log.with_columns(coded).collect(engine="streaming")
 
@@ -107,7 +107,7 @@ def numbered(ids: pl.Series) -> tuple[pl.Series, NDArray[np.unsignedinteger]]:
     return kind.categories, places
 
 
-def _distinct(rows: pl.LazyFrame) -> pl.DataFrame:
+def distinct(rows: pl.LazyFrame) -> pl.DataFrame:
     """The distinct rows, looked for among some at a time: among all, Polars takes 15 to 30 bytes for every row."""
     found = rows.clear().collect()
     for first in range(0, rows.select(pl.len()).collect().item(), _AT_ONCE):
