@@ -1,7 +1,10 @@
 """Step `validate`: the data contract. Broken: the page is written, nothing else, and the pipeline stops."""
 
+import polars as pl
+from tqdm import tqdm
+
 from ilm.data import schema
-from ilm.data.coded_log import read_log
+from ilm.data.batches import Batches
 from ilm.data.contract import require, summary, validate
 from ilm.data.logs.batch import accept, batch_to_judge, read_accepted
 from ilm.data.logs.quarantine import whole_files
@@ -18,13 +21,15 @@ def run(step: Step) -> None:
     a failure, and what was accepted before does not change by one."""
     VALIDATION.unlink(missing_ok=True)
     params = step.params.validate_
-    interactions = read_log(INTERACTIONS)
+    rows = schema.scan_table(INTERACTIONS, schema.INTERACTIONS).select(pl.len()).collect().item()
+    interactions = Batches(INTERACTIONS, list(schema.INTERACTIONS))
     items = schema.read_table(ITEMS, schema.ITEMS, with_text=True)
     set_aside = whole_files(schema.read_table(QUARANTINE, schema.QUARANTINE))
     source_users = schema.read_table(SOURCE_USERS, schema.SOURCE_USERS)["user_id"]
     store, accepted = Store(LOG_STORE, read_manifest(LOG_STORE)), read_accepted(ACCEPTED)
     batches = batch_to_judge(store, accepted, items["item_id"], source_users, params.min_batch_rows)
-    outcomes = validate(interactions, items, params, current_time(), accepted.table_rows, batches, set_aside)
+    portions = tqdm(interactions, desc="validate", unit="portion", total=-(-rows // interactions.rows), disable=None)
+    outcomes = validate(portions, items, params, current_time(), accepted.table_rows, batches, set_aside)
     write_text(VALIDATION_PAGE, render(outcomes))
     stopping = sum(outcome.stops for outcome in outcomes)
     warnings = [outcome for outcome in outcomes if not outcome.passed and not outcome.stops]
@@ -33,7 +38,7 @@ def run(step: Step) -> None:
     for outcome in warnings:
         print(f"validate  warning: {outcome.table}: expected {outcome.expected}; found {outcome.observed}", flush=True)
     require(outcomes, str(VALIDATION_PAGE))
-    write_json(ACCEPTED, accept(accepted, batches[0], len(interactions)).model_dump(mode="json"))
+    write_json(ACCEPTED, accept(accepted, batches[0], rows).model_dump(mode="json"))
     write_json(VALIDATION, summary(outcomes))
     holding = "all" if not warnings else f"{len(outcomes) - len(warnings)} of"
     print(f"validate  {holding} {len(outcomes)} expectations hold; page: {VALIDATION_PAGE}", flush=True)

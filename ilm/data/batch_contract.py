@@ -37,7 +37,7 @@ def check_names(params: ValidateParams) -> None:
 
 
 def growth_checks(table: str, params: ValidateParams, now: datetime, last_rows: int | None) -> list[Check]:
-    """Of the merged interactions.
+    """Of the merged interactions, as the row of `TableFacts`.
 
     Args:
         table: its name.
@@ -52,15 +52,16 @@ def growth_checks(table: str, params: ValidateParams, now: datetime, last_rows: 
             table,
             f"at least {1 - params.max_shrink_fraction:.0%} of the rows of the last accepted table "
             "(validate.max_shrink_fraction)",
-            gxe.ExpectTableRowCountToBeBetween(min_value=least),
+            gxe.ExpectColumnValuesToBeBetween(column="rows", min_value=least),
             "table.shrink",
+            shown="rows",
         )
     ]
     if params.max_age_days is not None:
         oldest = now - timedelta(days=params.max_age_days)
-        newest = gxe.ExpectColumnMaxToBeBetween(column="timestamp", min_value=oldest)
+        newest = gxe.ExpectColumnValuesToBeBetween(column="newest", min_value=oldest)
         expected = f"a newest interaction of the last {params.max_age_days:,} days (validate.max_age_days)"
-        checks.append(Check(table, expected, newest, "table.age"))
+        checks.append(Check(table, expected, newest, "table.age", shown="newest"))
     return checks
 
 

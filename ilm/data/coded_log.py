@@ -87,19 +87,6 @@ def code_log(path: Path, items: pl.DataFrame, folder: Path) -> tuple[CodedLog, C
     return CodedLog(user.categories, item.categories, file), sizes
 
 
-def read_log(path: Path) -> pl.DataFrame:
-    """The table INTERACTIONS, with ids and event types as Enum; `event_id`, which nothing repeats, stays a text.
-
-    Raises:
-        ArtifactError: missing or damaged, or other columns or types.
-    """
-    log = scan_table(path, INTERACTIONS)
-    with reading(path):
-        texts = [(name, distinct(log.select(name))[name]) for name in (*_IDS, "event_type")]
-        coded = [pl.col(name).cast(pl.Enum(ids.drop_nulls().sort())) for name, ids in texts]
-        return log.with_columns(coded).collect(engine="streaming")
-
-
 def numbered(ids: pl.Series) -> tuple[pl.Series, NDArray[np.unsignedinteger]]:
     """Ids -> the distinct ones, sorted, and the place of each id among them, [rows]."""
     kind = pl.Enum(ids.unique().sort())

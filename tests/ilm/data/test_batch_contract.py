@@ -48,7 +48,7 @@ def failures(
     columns = [pl.lit(None, kind).alias(name) for name, kind in INTERACTIONS.items() if name not in rows.columns]
     interactions = rows.with_columns(*columns).select(list(INTERACTIONS)).cast(dict(INTERACTIONS))
     items = pl.DataFrame({"item_id": ["i"], "title": ["Heat"]}, schema=dict(ITEMS))
-    outcomes = validate(interactions, items, limits, NOW, last_rows, (new, before), set_aside)
+    outcomes = validate([interactions], items, limits, NOW, last_rows, (new, before), set_aside)
     failed = [f"{o.expected}; {o.observed}" for o in outcomes if o.stops]
     if failed:
         with pytest.raises(DataError):
@@ -112,7 +112,7 @@ def test_a_warning_is_shown_on_the_page() -> None:
     lenient = LIMITS.model_copy(update={"warnings": ["batch.files"]})
     rows = pl.DataFrame(schema=dict(INTERACTIONS))
     items = pl.DataFrame(schema=dict(ITEMS))
-    outcomes = validate(rows, items, lenient, NOW, set_aside=["x.csv"])
+    outcomes = validate([rows], items, lenient, NOW, set_aside=["x.csv"])
 
     page = render([outcome for outcome in outcomes if outcome.table == "new log files"])
 

@@ -33,7 +33,7 @@ def items(**columns: list[object]) -> pl.DataFrame:
 
 def failures(left: pl.DataFrame, right: pl.DataFrame, limits: ValidateParams = LIMITS) -> list[str]:
     """What the message says was expected and found, per failed expectation."""
-    outcomes = validate(left, right, limits, NOW)
+    outcomes = validate([left], right, limits, NOW)
     failed = [f"{o.table}: {o.expected}; {o.observed}" for o in outcomes if not o.passed]
     if failed:
         with pytest.raises(DataError, match=f"{len(failed)} of {len(outcomes)} expectations failed"):
@@ -122,10 +122,65 @@ def test_what_could_not_be_checked_has_not_passed() -> None:
     assert any("value of timestamp in every row; no answer" in line for line in failed)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 10])
+def test_answers_about_portions_add_up_to_those_about_the_whole(size: int) -> None:
+    good = datetime(2020, 1, 1, tzinfo=UTC)
+    log = interactions(
+        user_id=["u1", None, "u2", "u3", "u1", None, "u2", "u2", "u2", "u2"],
+        item_id=["i1", "i2", "i9", "i2", None, "i8", "i1", "i1", "i1", "i1"],
+        timestamp=[good, NOW + timedelta(days=9), None, *[good] * 7],
+    )
+    limits = LIMITS.model_copy(update={"max_unknown_item_fraction": 0.3, "min_users": 4})
+
+    whole = validate([log], items(), limits, NOW)
+
+    assert validate(log.iter_slices(size), items(), limits, NOW) == whole
+    assert [o.observed for o in whole if not o.passed] == [
+        "3",
+        "2 of 10 rows otherwise, such as user_id missing, item_id i2; user_id missing, item_id i8",
+        "1 of 10 rows otherwise, such as item_id missing",
+        "1 of 10 rows otherwise, such as timestamp missing, item_id i9",
+        f"1 of 10 rows otherwise, such as timestamp {NOW + timedelta(days=9):%Y-%m-%d %H:%M:%S}+00:00, item_id i2",
+    ]
+
+
+def test_one_row_too_many_in_any_portion_is_found() -> None:
+    log = interactions(item_id=["i1", "i2", "i9", "i8"])
+    limits = LIMITS.model_copy(update={"max_unknown_item_fraction": 0.5})
+
+    assert failures(log, items(), limits) == []
+    later = [log, interactions(item_id=["i1", "i9"])]
+    passed = [o.passed for o in validate(later, items(), limits, NOW) if "does not know" in o.expected]
+    assert passed == [True]  # 3 of 6
+    passed = [o.passed for o in validate([*later, log[-1:]], items(), limits, NOW) if "does not know" in o.expected]
+    assert passed == [False]  # 4 of 7
+
+
+def test_a_portion_that_could_not_be_checked_has_not_passed() -> None:
+    outcomes = validate([interactions(), interactions().drop("user_id")], items(), LIMITS, NOW)
+
+    failed = {o.expected: o.observed for o in outcomes if not o.passed}
+    assert failed["a user_id in every row"] == "no answer: it could not be checked"
+
+
+def test_without_any_portion_nothing_passes_for_want_of_rows() -> None:
+    failed = [o.expected for o in validate([], items(), LIMITS, NOW) if not o.passed]
+
+    assert "at least 4 interactions (validate.min_interactions)" in failed
+
+
+def test_a_table_without_timestamps_has_no_newest_interaction() -> None:
+    limits = LIMITS.model_copy(update={"max_age_days": 3, "warnings": []})
+
+    (failed,) = failures(interactions(timestamp=[None] * 4, order=[0, 1, 0, 1]), items(), limits)
+
+    assert "a newest interaction" in failed and "no answer" in failed
+
+
 def test_the_result_does_not_depend_on_the_time() -> None:
     later = NOW + timedelta(days=400)
 
-    assert validate(interactions(), items(), LIMITS, NOW) == validate(interactions(), items(), LIMITS, later)
+    assert validate([interactions()], items(), LIMITS, NOW) == validate([interactions()], items(), LIMITS, later)
 
 
 def test_no_outcome_at_all_is_no_pass() -> None:
@@ -136,7 +191,7 @@ def test_no_outcome_at_all_is_no_pass() -> None:
 
 def test_an_earliest_that_is_no_date_is_refused() -> None:
     with pytest.raises(ConfigError, match="validate.earliest is 'long ago'"):
-        validate(interactions(), items(), LIMITS.model_copy(update={"earliest": "long ago"}), NOW)
+        validate([interactions()], items(), LIMITS.model_copy(update={"earliest": "long ago"}), NOW)
 
 
 def test_the_summary_has_every_outcome() -> None:
