@@ -1,6 +1,5 @@
 """`ilm recommend --all-users`: the work is done in `ilm.serve.batch`; here is what is seen of it."""
 
-import os
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -25,7 +24,7 @@ def recommend_all_users(
         out: as in `ilm.serve.batch.AllUsers`.
         k: items per user.
         engine: who does it: processes of this machine, or actors of Ray.
-        processes: how many; None: one for each processor.
+        processes: how many; None: one for each GPU, or where there is none for each processor.
 
     Raises:
         IlmError: the model does not load, the file holds something else, or a process was killed.
@@ -51,10 +50,11 @@ def recommend_all_users(
 
 
 def _fill(job: "Job", work: "AllUsers", engine: Engine, processes: int | None, missing: list[int]) -> Iterator[int]:
-    """Users of each pass, by the engine that was asked for; one process of this machine is this one."""
-    from ilm.serve.batch_engines import fill_with_processes, fill_with_ray
+    """Users of each pass, by the engine that was asked for; where one processor does it all, it is this process's."""
+    from ilm.serve.batch_engines import CPU, devices_of_processes, fill_with_processes, fill_with_ray
 
-    count = min(processes or len(os.sched_getaffinity(0)), len(missing))
     if engine == "ray":
-        return fill_with_ray(job, missing, count)
-    return fill_with_processes(job, missing, count) if count > 1 else work.fill_all(missing)
+        return fill_with_ray(job, missing, processes)
+    own = devices_of_processes()
+    alone = own[0] == CPU and min(processes or len(own), len(missing)) == 1
+    return work.fill_all(missing) if alone else fill_with_processes(job, missing, processes)

@@ -75,7 +75,7 @@ def _model_at_work(strategy: str, settings: "EvaluateParams") -> dict[str, Any]:
 
     spaces = {"cf": factors.item_factors}
     if card.encoder["kind"] != "text":
-        spaces["encoder"] = encode_catalogue(model, card, factors).mean(dim=1).numpy()
+        spaces["encoder"] = encode_catalogue(model, card, factors).mean(dim=1).cpu().numpy()
     lengths = np.linalg.norm(factors.item_factors, axis=1, keepdims=True)
     directions = factors.item_factors / np.maximum(lengths, np.finfo(np.float32).tiny)
     users = Showcase(ranker, catalogue, known, directions, candidates).users(cases)

@@ -12,6 +12,7 @@ from ilm.bench.kept import key_of, once
 from ilm.bench.progress import printing
 from ilm.files import digest, read_json
 from ilm.model.bridge import Bridge
+from ilm.model.devices import devices
 from ilm.model.storage import CONFIG, HISTORY, BridgeCard, load_bridge
 from ilm.train.run_finetune import FinetuneInputs, run_finetune
 from ilm.train.run_pretrain import PretrainInputs, run_pretrain
@@ -61,7 +62,7 @@ class Training:
         """The trained model, with a part taken away (a name in DIAGNOSES)."""
         bridge, card = load_bridge(self.model)
         DIAGNOSES[diagnosis](bridge)
-        return bridge, card
+        return bridge.move(devices()[0]), card
 
     def record(self) -> dict[str, Any]:
         """What the trained system is: settings, digests, curves."""

@@ -102,6 +102,16 @@ class Bridge(nn.Module):
         """The frozen language model."""
         return self._outside_state[0]
 
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return self.head.state_mean.device
+
+    def move(self, device: torch.device) -> "Bridge":
+        """Bring it to a device, its language model too, each in the precision that it has."""
+        self.language_model.model.to(device)
+        return self.to(device)
+
     @torch.no_grad()
     def calibrate_items(self, item_factors: Tensor) -> None:
         """Start adapter and item table where items differ: centred over the catalogue [n, d] (without the items that

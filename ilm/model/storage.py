@@ -122,7 +122,7 @@ def load_bridge(
 
 def _save(folder: Path, module: nn.Module, card: EncoderCard | BridgeCard, history: list[dict[str, float]]) -> None:
     folder.mkdir(parents=True)
-    save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, folder / WEIGHTS)
+    save_file({name: tensor.cpu().contiguous() for name, tensor in module.state_dict().items()}, folder / WEIGHTS)
     write_json(folder / CONFIG, asdict(card))
     write_json(folder / HISTORY, history)
 

@@ -49,8 +49,9 @@ class GenerationRecommender:
         batch_size: int = 32,
     ) -> None:
         self.language_model, self.beams, self.batch_size = model.language_model, beams, batch_size
+        self._device = model.device
         self.prompts = PromptBuilder(model, card, factors, encode_catalogue(model, card, factors))
-        self.trie = build_trie(names, model.language_model.tokenizer.eos_token_id)
+        self.trie = build_trie(names, model.language_model.tokenizer.eos_token_id).to(self._device)
         if len(names) != card.items or len(active) != card.items:
             raise ValueError(f"{card.items} items, but {len(names)} names and {len(active)} flags of activity")
         self._inactive = torch.from_numpy(~active)
@@ -87,8 +88,9 @@ class GenerationRecommender:
     ) -> NDArray[np.float32]:
         """Exact log-likelihoods [batch, n_items], or [batch, m] of the candidates [batch, m] of each history: the
         reference for beams, or a second opinion on the best of another ranking. `active` plays no part."""
+        asked = None if candidates is None else torch.from_numpy(candidates).to(self._device)
         parts = [
-            score_items(prompts, self.trie, None if candidates is None else torch.from_numpy(candidates[rows])).numpy()
+            score_items(prompts, self.trie, None if asked is None else asked[rows]).cpu().numpy()
             for rows, prompts in self._batches(task, histories)
         ]
         return np.concatenate(parts)
@@ -104,7 +106,7 @@ class GenerationRecommender:
         excluded = self._inactive.repeat(len(seen), 1)
         for row, items in zip(excluded, seen, strict=True):
             row[torch.tensor(items, dtype=torch.int64)] = True
-        return excluded
+        return excluded.to(self._device)
 
     def _found(
         self, prompts: PromptCache, excluded: Tensor
@@ -115,4 +117,4 @@ class GenerationRecommender:
         which, items = self.trie.items_of(found.leaves[row, place])
         row, scores = row[which], found.scores[row, place][which]
         kept = ~excluded[row, items]
-        return row[kept].numpy(), items[kept].numpy(), scores[kept].numpy()
+        return row[kept].cpu().numpy(), items[kept].cpu().numpy(), scores[kept].cpu().numpy()

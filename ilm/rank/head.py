@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ilm.cf import factors as cf_factors
 from ilm.model.bridge import Bridge
+from ilm.model.devices import devices
 from ilm.model.storage import BridgeCard, load_bridge
 from ilm.prompts.example import Example
 from ilm.prompts.templates import FIRST
@@ -17,7 +18,8 @@ from ilm.rank.prompting import PromptBuilder, encode_catalogue
 
 
 class HeadRecommender:
-    """Scores all items for users given by their histories. Item vectors are encoded once, at construction.
+    """Scores all items for users given by their histories, where the model is. Item vectors are encoded once, at
+    construction.
 
     Raises:
         ArtifactError: model and factors are of different CF spaces, or of catalogues of different size.
@@ -55,18 +57,18 @@ class HeadRecommender:
         rendered, user_queries = self.prompts.rendered(examples)
         embeddings = self.prompts.embedded(rendered, user_queries)
         states = self.model.language_model.hidden_states(embeddings, rendered.prompts.mask)
-        head, rows = self.model.head, torch.arange(len(examples))
+        head, rows = self.model.head, torch.arange(len(examples), device=states.device)
         context = rendered.context(head, self._table, user_queries, rows, rendered.answer)
-        told = torch.tensor([example.chat for example in examples])
-        scores: NDArray[np.float32] = head(states[rows, rendered.answer], context, self._table, told).numpy()
+        told = torch.tensor([example.chat for example in examples], device=states.device)
+        scores: NDArray[np.float32] = head(states[rows, rendered.answer], context, self._table, told).cpu().numpy()
         return scores
 
 
 def load_recommender(model_folder: Path, factors_path: Path, batch_size: int) -> HeadRecommender:
-    """The recommender of a finetuned model and the CF factors that it was trained on.
+    """The recommender of a finetuned model and the CF factors that it was trained on; on a GPU, if there is one.
 
     Raises:
         ArtifactError: a file is missing or damaged, or model and factors are of different CF spaces.
     """
     model, card = load_bridge(model_folder)
-    return HeadRecommender(model, card, cf_factors.load(factors_path), batch_size)
+    return HeadRecommender(model.move(devices()[0]), card, cf_factors.load(factors_path), batch_size)

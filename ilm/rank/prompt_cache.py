@@ -39,7 +39,7 @@ class PromptCache:
             states = self._model(
                 inputs_embeds=embeddings, attention_mask=mask, past_key_values=self._cache, use_cache=True
             ).last_hidden_state
-        self.answer_states = states[torch.arange(len(mask)), self._lengths - 1]
+        self.answer_states = states[torch.arange(len(mask), device=mask.device), self._lengths - 1]
         """[b, w] hidden states of the prompts' last tokens, where a name's first token is predicted."""
         self.batch = len(mask)
         """b."""

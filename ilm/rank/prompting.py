@@ -50,7 +50,7 @@ class PromptBuilder:
     def rendered(self, examples: Sequence[Example]) -> tuple[Rendered, Tensor]:
         """The prompts, and the query outputs [u, q, h] of the users that they show."""
         users = torch.from_numpy(self._fold_in([example.profile for example in examples]))
-        rendered = self._renderer(examples, users)
+        rendered = self._renderer(examples, users).to(self._model.device)
         return rendered, self._model.encoder.encode(rendered.prompts.users, users=True)
 
     @torch.no_grad()
@@ -77,4 +77,4 @@ def encode_catalogue(model: Bridge, card: BridgeCard, factors: cf_factors.Factor
             f"the Item-Language Model knows {card.items:,} items, the CF factors {len(factors.item_factors):,}. "
             "Run the finetune step again."
         )
-    return model.encode_all(torch.from_numpy(factors.item_factors))
+    return model.encode_all(torch.from_numpy(factors.item_factors).to(model.device))

@@ -71,8 +71,8 @@ class Explainer:
         self._ranker, self._catalogue, self._known = ranker, catalogue, known
         self._overlap = WordOverlap(texts)
         with torch.no_grad():
-            queries = ranker.model.encode_all(torch.from_numpy(item_factors))  # [n, q, h]
-        self._encodings = _centred(queries.mean(dim=1).numpy() if queries.shape[1] else item_factors)
+            queries = ranker.model.encode_all(torch.from_numpy(item_factors).to(ranker.model.device))  # [n, q, h]
+        self._encodings = _centred(queries.mean(dim=1).cpu().numpy() if queries.shape[1] else item_factors)
 
     def question(
         self, item: int, seen: NDArray[np.int32], prompt: Callable[[NDArray[np.int32]], Example]

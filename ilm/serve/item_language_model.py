@@ -70,13 +70,16 @@ class ItemLanguageModel:
         self.questions = Questions(ranker, catalogue, histories(users, sequences), factors.item_factors, cold)
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, language_model: str | Path | None = None) -> "ItemLanguageModel":
+    def from_pretrained(
+        cls, path: str | Path, language_model: str | Path | None = None, device: str | torch.device = "cpu"
+    ) -> "ItemLanguageModel":
         """Load a model from the folder that `save_pretrained`, `ilm export` or the registry wrote.
 
         Args:
             path: the folder.
             language_model: a built-in name or a folder with the frozen language model; None: the folder has it, or it
                 is found by the name that it was trained under.
+            device: where it computes.
 
         Raises:
             ArtifactError: a file is missing, changed or one too many; files do not belong together; or the language
@@ -89,7 +92,7 @@ class ItemLanguageModel:
             language_model = folder / bundle.LANGUAGE_MODEL
         model, card = load_bridge(folder / bundle.MODEL, language_model=language_model)
         factors = cf_factors.load(folder / bundle.FACTORS)
-        return cls(HeadRecommender(model, card, factors), factors, tables, folder)
+        return cls(HeadRecommender(model.move(torch.device(device)), card, factors), factors, tables, folder)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write the model into a new folder: safetensors, Parquet, JSON and a model card; equal models, equal bytes.
@@ -156,8 +159,8 @@ class ItemLanguageModel:
         if vectors.ndim != 2 or vectors.shape[1] != known.shape[1]:
             raise LookupFailed(f"CF vectors must be [n, {known.shape[1]}]; these are {list(vectors.shape)}.")
         model = self._ranker.model
-        soft: Tensor = model.adapter(model.encode_all(torch.from_numpy(vectors)))
-        return soft
+        soft: Tensor = model.adapter(model.encode_all(torch.from_numpy(vectors).to(model.device)))
+        return soft.cpu()
 
     def rank(
         self,

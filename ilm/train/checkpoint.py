@@ -49,7 +49,8 @@ class CheckpointStore:
         """
         with replaced(self.path) as temporary:
             temporary.mkdir()
-            save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary / "model.safetensors")
+            state = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+            save_file(state, temporary / "model.safetensors")
             save_file(_flatten(optimizer.state_dict()["state"]), temporary / "optimizer.safetensors")
             if best is not None:
                 save_file(dict(best), temporary / "best.safetensors")
@@ -92,7 +93,9 @@ def training_key(settings: Sequence[Any], inputs: Sequence[Path]) -> str:
 def _flatten(state: Mapping[int, Mapping[str, Any]]) -> dict[str, Tensor]:
     """Optimizer state -> `{"<parameter>.<name>": tensor}`."""
     return {
-        f"{index}.{name}": torch.as_tensor(value) for index, values in state.items() for name, value in values.items()
+        f"{index}.{name}": torch.as_tensor(value).cpu()
+        for index, values in state.items()
+        for name, value in values.items()
     }
 
 

@@ -3,6 +3,9 @@
 import importlib.util
 import os
 import signal
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +125,71 @@ def test_a_file_is_not_made_of_too_few_shards(job: Job) -> None:
     with pytest.raises(IlmError, match=r"00001.parquet, 00002.parquet not made"):
         work.finish()
     assert not Path(job.out).exists()
+
+
+class Telling(RayWorker):
+    """An actor that leaves a file that says who did a shard: its machine, and which GPU it was given."""
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        import ray
+
+        done = super().__call__(batch)
+        context = ray.get_runtime_context()
+        own = [context.get_node_id(), *context.get_accelerator_ids().get("GPU", [])]
+        Path(f"{os.environ[FLAG]}-{int(batch['shard'][0])}").write_text(" ".join(own), encoding="utf-8")
+        time.sleep(3)  # so that nobody does the work of all
+        return done
+
+
+@pytest.fixture
+def cluster(flag: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Two machines, as far as Ray can tell, each with a processor and what it takes for a GPU."""
+    for name, value in batch_engines.QUIET.items():
+        monkeypatch.setenv(name, value)
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 1, "include_dashboard": False})
+    made.add_node(num_cpus=1, num_gpus=1)
+    made.wait_for_nodes()
+    monkeypatch.setenv("RAY_ADDRESS", made.address)
+    yield made
+    made.shutdown()
+
+
+@needs_ray
+@pytest.mark.slow
+def test_the_machines_of_a_ray_cluster_share_the_work_an_actor_for_each_gpu(
+    job: Job, expected: bytes, cluster: Any, flag: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_engines, "RayWorker", Telling)
+    work = job.open()
+
+    assert sorted(fill_with_ray(job, work.begin())) == [1, 1, 1]
+
+    work.finish()
+    assert Path(job.out).read_bytes() == expected
+    workers = {told.read_text(encoding="utf-8") for told in flag.parent.glob("killed-*")}
+    assert len({worker.split()[0] for worker in workers}) == 2
+    assert all(worker.split()[1:] == ["0"] for worker in workers)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_machine_that_a_ray_cluster_loses_loses_nothing(
+    job: Job, expected: bytes, cluster: Any, flag: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_engines, "RayWorker", Telling)
+    work, lost = job.open(), cluster.worker_nodes.copy().pop()
+
+    def lose_it() -> None:
+        while not any(lost.node_id in told.read_text(encoding="utf-8") for told in flag.parent.glob("killed-*")):
+            time.sleep(0.1)
+        cluster.remove_node(lost, allow_graceful=False)
+
+    losing = threading.Thread(target=lose_it)
+    losing.start()
+    list(fill_with_ray(job, work.begin()))
+    losing.join()
+
+    work.finish()
+    assert Path(job.out).read_bytes() == expected
