@@ -22,7 +22,7 @@ from ilm.cf.fold_in import UserFoldIn
 from ilm.model.bridge import Bridge
 from ilm.params import FinetuneParams
 from ilm.prompts.attributes import attributes
-from ilm.prompts.material import Choices, Material
+from ilm.prompts.material import Choices, Histories, Material
 from ilm.prompts.rendering import Rendered
 from ilm.train.loop import LARGEST_GRADIENT, Schedule, optimizer_for, train
 from ilm.train.stage2 import Stage2, Stage2Data
@@ -181,7 +181,7 @@ def made_up(items: int, users: int, history: int) -> Stage2Data:
     rng = np.random.default_rng(1)
     weights = 1.0 / (np.arange(items) + 30.0)
     drawn = rng.choice(items, (users, history + 1), p=weights / weights.sum()).astype(np.int32)
-    choices = Choices(list(drawn[:, :-1]), drawn[:, -1])
+    choices = Choices(Histories.of(list(drawn[:, :-1])), drawn[:, -1])
     vectors = rng.normal(size=(items, CF_WIDTH)).astype(np.float32)
     catalogue = pa.table({"item_index": range(items), "title": made_up_titles(items), "active": [True] * items})
     material = Material(

@@ -15,7 +15,7 @@ from ilm.prompts.example import Example, Item, Turn
 from ilm.rank.beams import beam_search
 from ilm.rank.names import name_tokens
 from ilm.rank.prompt_cache import PromptCache
-from ilm.rank.prompting import PromptBuilder, encode_catalogue
+from ilm.rank.prompting import PromptBuilder, soft_tokens
 from ilm.rank.trie import Trie, build_trie
 
 _SYLLABLES = "ba be bo da de di do fa ga go ka ki ko la le li lo ma mi mo na ne ni no pa ra re ri ro sa se so ta ti vo"
@@ -42,7 +42,7 @@ def run(
     language_model, titles = model.language_model, made_up_titles(items)
     names = name_tokens(language_model, titles)
     trie = build_trie(names, language_model.tokenizer.eos_token_id)
-    builder = PromptBuilder(model, card, factors, encode_catalogue(model, card, factors))
+    builder = PromptBuilder(model, card, factors, soft_tokens(model, card, factors))
     shown = histories(users, items, history)
     titled = _compare(language_model, names, trie, *builder([_titled(h, titles) for h in shown]), beams, repetitions)
     embeddings, mask = builder(builder.recommendations("sequential", shown))

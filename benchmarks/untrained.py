@@ -24,7 +24,7 @@ def untrained(llm: str, items: int, max_history: int) -> tuple[Bridge, BridgeCar
     model = Bridge(QFormer(config, text=False), language_model, items, soft_tokens=1, item_embedding=True).eval()
     vectors = np.random.default_rng(0).normal(size=(items, CF_WIDTH)).astype(np.float32)
     factors = Factors(vectors, vectors[:1], SPACE, "i", "u", regularization=0.05, alpha=10.0, iterations=1, seed=0)
-    model.calibrate_items(torch.from_numpy(vectors))
+    model.calibrate_items(model.encode_all(torch.from_numpy(vectors)), torch.from_numpy(vectors).any(dim=1))
     card = BridgeCard(
         space_id=SPACE, language_model=llm, language_model_sha256=language_model.sha256, items=items, soft_tokens=1,
         item_embedding=True, item_context=True, max_history=max_history, recipe="none", encoder=describe(model.encoder),

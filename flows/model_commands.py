@@ -33,7 +33,10 @@ def recommend(
         Engine, typer.Option(help="For --all-users: processes of this machine, or actors of Ray.")
     ] = "local",
     processes: Annotated[
-        int | None, typer.Option(help="For --all-users: how many; one per GPU, or per processor where there is none, if not said.", min=1)
+        int | None,
+        typer.Option(
+            help="For --all-users: how many; one per GPU, or per processor where there is none, if not said.", min=1
+        ),
     ] = None,
     model: Model = "champion",
 ) -> None:

@@ -48,6 +48,7 @@ def _training() -> dict[str, Any]:
 def _model_at_work(strategy: str, settings: "EvaluateParams") -> dict[str, Any]:
     """Its item space, five users, and the length of its prompts."""
     import numpy as np
+    import torch
 
     from ilm.cf.factors import load
     from ilm.data.examples import held_out_examples
@@ -57,7 +58,7 @@ def _model_at_work(strategy: str, settings: "EvaluateParams") -> dict[str, Any]:
     from ilm.prompts.attributes import read_attributes
     from ilm.prompts.catalogue import Catalogue
     from ilm.rank.head import load_recommender
-    from ilm.rank.prompting import encode_catalogue
+    from ilm.rank.prompting import encoded_catalogue
     from ilm.report.item_space import item_space
     from ilm.report.prompt_length import prompt_tokens
     from ilm.report.showcase import Showcase
@@ -75,7 +76,8 @@ def _model_at_work(strategy: str, settings: "EvaluateParams") -> dict[str, Any]:
 
     spaces = {"cf": factors.item_factors}
     if card.encoder["kind"] != "text":
-        spaces["encoder"] = encode_catalogue(model, card, factors).mean(dim=1).cpu().numpy()
+        means = [queries.mean(dim=1) for queries in encoded_catalogue(model, card, factors)]
+        spaces["encoder"] = torch.cat(means).cpu().numpy()
     lengths = np.linalg.norm(factors.item_factors, axis=1, keepdims=True)
     directions = factors.item_factors / np.maximum(lengths, np.finfo(np.float32).tiny)
     users = Showcase(ranker, catalogue, known, directions, candidates).users(cases)

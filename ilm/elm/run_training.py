@@ -74,7 +74,7 @@ def train_system(
     model = Bridge(start, language_model, items, model_params.soft_tokens, names is not None, names, False)
     model.to(hardware.device)
     factors = torch.from_numpy(read.factors.item_factors).to(hardware.device)
-    model.calibrate_items(factors)
+    model.calibrate_items(model.encode_all(factors), factors.any(dim=1))
     speaker = Speaker(model, factors, params.max_answer_tokens)
     inputs = [features / "cf.safetensors", features / "catalogue.parquet", references, encoder]
     made_of = [settings[section] for section in ("elm", "finetune", "model")]

@@ -8,7 +8,9 @@ Shapes: b prompts, l tokens, n items of the catalogue, q queries, h encoder widt
 w LLM width, e head width.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from ilm.model.encoders import Encoder
 from ilm.model.head import RetrievalHead
 from ilm.model.language_model import LanguageModel
 
+ENCODED_AT_ONCE = 1024
 RIDGE = 0.01
 """Penalty of regressions on hidden states, in units of the mean square of a feature summed over the sample."""
 
@@ -113,17 +116,16 @@ class Bridge(nn.Module):
         return self.to(device)
 
     @torch.no_grad()
-    def calibrate_items(self, item_factors: Tensor) -> None:
-        """Start adapter and item table where items differ: centred over the catalogue [n, d] (without the items that
-        have no vector), soft tokens at the scale of the word embeddings.
+    def calibrate_items(self, item_queries: Tensor, known: Tensor) -> None:
+        """Start adapter and item table where items differ: centred over the catalogue's query outputs [n, q, h]
+        (`known` bool [n]: those with a CF vector), soft tokens at the scale of the word embeddings.
 
         Half of a pretrained Q-Former's output is the same for all items; left in, it drowns what tells them apart.
         """
         if self.adapter.projection is None or self.head.item_projection is None:
             return
-        item_queries = self.encode_all(item_factors[item_factors.any(dim=1)])
-        _calibrate(self.adapter.projection, self.adapter(item_queries), self.language_model.embedding_scale)
-        _calibrate(self.head.item_projection, self.head.item_projection(item_queries.flatten(1)), 1.0)
+        _calibrate(self.adapter.projection, self.adapter(item_queries)[known], self.language_model.embedding_scale)
+        _calibrate(self.head.item_projection, self.head.item_projection(item_queries.flatten(1))[known], 1.0)
 
     @torch.no_grad()
     def calibrate_states(self, states: Tensor) -> None:
@@ -176,9 +178,21 @@ class Bridge(nn.Module):
         return self.language_model.hidden_states(self.embed(prompts, item_soft, user_soft), prompts.mask)
 
     @torch.no_grad()
-    def encode_all(self, vectors: Tensor, users: bool = False, batch_size: int = 1024) -> Tensor:
-        """Query outputs [n, q, h] of CF vectors [n, d], without gradient, in batches."""
-        return torch.cat([self.encoder.encode(chunk, users=users) for chunk in vectors.split(batch_size)])
+    def encoded(self, vectors: Tensor) -> Iterator[Tensor]:
+        """Query outputs [up to 1024, q, h] of some items after the others, by CF vectors [n, d]; without gradient."""
+        yield from map(self.encoder.encode, vectors.split(ENCODED_AT_ONCE))
+
+    def encode_all(self, vectors: Tensor) -> Tensor:
+        """Query outputs [n, q, h] of items' CF vectors [n, d], without gradient: 12 kB an item, by default."""
+        parts, place = self.encoded(vectors), 0
+        first = next(parts)
+        whole = first.new_empty(
+            len(vectors), *first.shape[1:]
+        )  # to be filled: parts beside the whole would be twice it
+        for part in chain([first], parts):
+            whole[place : place + len(part)] = part
+            place += len(part)
+        return whole
 
 
 def _calibrate(linear: nn.Linear, outputs: Tensor, scale: float) -> None:

@@ -51,6 +51,7 @@ class RetrievalHead(nn.Module):
         self.item_bias = nn.Parameter(torch.zeros(items)) if item_embedding else None
         self.item_context = ItemContext(HEAD_WIDTH) if item_context else None
         self.blend = nn.Parameter(torch.tensor(BLEND))
+        self.items_are_kept = False
 
     def standard(self, states: Tensor) -> Tensor:
         """Hidden states [m, w] centred, loud features shrunk, of length 1 or so."""
@@ -65,8 +66,11 @@ class RetrievalHead(nn.Module):
 
     def table(self, item_queries: Tensor) -> Tensor:
         """Item vectors [n, e] of the whole catalogue's query outputs [n, q, h]."""
-        table = self.vectors(item_queries)
-        return table if self.item_embedding is None else table + self.item_embedding
+        return self.table_of(self.vectors(item_queries))
+
+    def table_of(self, vectors: Tensor) -> Tensor:
+        """The same, of what `vectors` makes of them [n, e]."""
+        return vectors if self.item_embedding is None else vectors + self.item_embedding
 
     def grow(self, items: int) -> None:
         """Make room for so many more items behind the others: without a learned part, and with the smallest bias."""
@@ -79,6 +83,7 @@ class RetrievalHead(nn.Module):
 
     def keep_items(self) -> None:
         """Stop the training of item vectors and item context: what hidden states and users say learns beside them."""
+        self.items_are_kept = True
         self.requires_grad_(False)
         self.answer_projection.requires_grad_(True)
         self.blend.requires_grad_(True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,51 @@ Row = tuple[NDArray[np.int32], int]
 """A history, oldest first, and the item that came next."""
 
 
+class Histories(Sequence[NDArray[np.int32]]):
+    """Many short arrays behind one another in a long one: a million of their own would take more than what they say.
+
+    Args:
+        values: of all, [v].
+        ends: place in `values` behind the last of each, [m].
+    """
+
+    def __init__(self, values: NDArray[np.int32], ends: NDArray[np.int64]) -> None:
+        self.values, self._bounds = values, np.concatenate([np.zeros(1, np.int64), ends])
+
+    @classmethod
+    def of(cls, histories: Sequence[NDArray[np.int32]]) -> "Histories":
+        """Of arrays."""
+        values = [np.asarray(history, dtype=np.int32) for history in histories]
+        ends = np.cumsum([len(history) for history in values], dtype=np.int64)
+        return cls(np.concatenate([np.zeros(0, np.int32), *values]), ends)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """[m]."""
+        return np.diff(self._bounds)
+
+    def any(self, values: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether each has one for which it is so [m], of what is so for each of `values` [v]."""
+        before = np.concatenate([np.zeros(1, np.int32), np.cumsum(values, dtype=np.int32)])
+        found: NDArray[np.bool_] = before[self._bounds[1:]] > before[self._bounds[:-1]]
+        return found
+
+    def __len__(self) -> int:
+        return len(self._bounds) - 1
+
+    def __getitem__(self, row: Any) -> Any:
+        """One of them; no slices."""
+        if not -len(self) <= row < len(self):
+            raise IndexError(row)
+        row %= len(self)
+        return self.values[self._bounds[row] : self._bounds[row + 1]]
+
+
 @dataclass(frozen=True)
 class Choices:
     """What users had (`histories`, oldest first) and chose next (`targets` [m])."""
 
-    histories: list[NDArray[np.int32]]
+    histories: Histories
     targets: NDArray[np.int32]
 
     def __getitem__(self, row: int) -> Row:

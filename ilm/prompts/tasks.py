@@ -36,16 +36,15 @@ def _pairs(material: Material) -> NDArray[np.int64]:
 def _explained(material: Material) -> NDArray[np.int64]:
     """Choices whose target and some other item before it may be named."""
     choices, named = material.choices["sequential"], material.named
-    rows = zip(choices.histories, choices.targets, strict=True)
-    before = np.array([bool((named[history] & (history != target)).any()) for history, target in rows], bool)
-    return np.flatnonzero(before & named[choices.targets])
+    items = choices.histories.values
+    others = named[items] & (items != np.repeat(choices.targets, choices.histories.lengths))
+    return np.flatnonzero(choices.histories.any(others) & named[choices.targets])
 
 
 def _talked_about(material: Material) -> NDArray[np.int64]:
     """Choices with a history and a target that may be named."""
     choices = material.choices["sequential"]
-    before = np.array([len(history) > 0 for history in choices.histories], bool)
-    return np.flatnonzero(before & material.named[choices.targets])
+    return np.flatnonzero((choices.histories.lengths > 0) & material.named[choices.targets])
 
 
 TASKS: dict[str, Task] = {

@@ -13,7 +13,7 @@ from ilm.model.storage import BridgeCard
 from ilm.rank.beams import beam_search
 from ilm.rank.exact import score_items
 from ilm.rank.prompt_cache import PromptCache
-from ilm.rank.prompting import PromptBuilder, encode_catalogue
+from ilm.rank.prompting import PromptBuilder, soft_tokens
 from ilm.rank.trie import build_trie
 
 NOT_FOUND = float(np.finfo(np.float32).min)
@@ -50,7 +50,7 @@ class GenerationRecommender:
     ) -> None:
         self.language_model, self.beams, self.batch_size = model.language_model, beams, batch_size
         self._device = model.device
-        self.prompts = PromptBuilder(model, card, factors, encode_catalogue(model, card, factors))
+        self.prompts = PromptBuilder(model, card, factors, soft_tokens(model, card, factors))
         self.trie = build_trie(names, model.language_model.tokenizer.eos_token_id).to(self._device)
         if len(names) != card.items or len(active) != card.items:
             raise ValueError(f"{card.items} items, but {len(names)} names and {len(active)} flags of activity")

@@ -14,7 +14,7 @@ from ilm.model.devices import devices
 from ilm.model.storage import BridgeCard, load_bridge
 from ilm.prompts.example import Example
 from ilm.prompts.templates import FIRST
-from ilm.rank.prompting import PromptBuilder, encode_catalogue
+from ilm.rank.prompting import PromptBuilder, encoded_catalogue
 
 
 class HeadRecommender:
@@ -29,10 +29,11 @@ class HeadRecommender:
         self.model, self.card, self.batch_size = model, card, batch_size
         self.templates: Mapping[str, str] = FIRST
         """What is asked, by task."""
-        item_queries = encode_catalogue(model, card, factors)
-        self.prompts = PromptBuilder(model, card, factors, item_queries)
         with torch.no_grad():
-            self._table = model.head.table(item_queries)  # [n, e]
+            parts = ((model.adapter(q), model.head.vectors(q)) for q in encoded_catalogue(model, card, factors))
+            item_soft, vectors = map(torch.cat, zip(*parts, strict=True))
+            self._table = model.head.table_of(vectors)  # [n, e]
+        self.prompts = PromptBuilder(model, card, factors, item_soft)
 
     def asking(self, templates: Mapping[str, str]) -> "HeadRecommender":
         """The same recommender that asks by other templates: task -> wording (`ilm.prompts.templates`)."""

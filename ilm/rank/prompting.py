@@ -1,6 +1,6 @@
 """Histories, or any examples, -> the language model's input: what every way of ranking puts before the answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -27,15 +27,14 @@ class PromptBuilder:
         model: encoder and adapter before a language model.
         card: what the model was trained for.
         factors: CF vectors of the same space.
-        item_queries: [n, q, h] the catalogue's query outputs, from `encode_catalogue`.
+        item_soft: [n, s, w] of the whole catalogue, as `soft_tokens` gives them.
     """
 
-    def __init__(self, model: Bridge, card: BridgeCard, factors: cf_factors.Factors, item_queries: Tensor) -> None:
+    def __init__(self, model: Bridge, card: BridgeCard, factors: cf_factors.Factors, item_soft: Tensor) -> None:
         self._model, self._max_history = model, card.max_history
         self._fold_in = UserFoldIn(factors.item_factors, factors.regularization, factors.alpha)
         self._renderer = Renderer(model.language_model, model.adapter.soft_tokens, item_names=model.item_names)
-        with torch.no_grad():
-            self._item_soft = model.adapter(item_queries)  # [n, s, w]
+        self._item_soft = item_soft
 
     def recommendations(
         self, task: str, histories: Sequence[NDArray[np.int32]], templates: Mapping[str, str] = FIRST
@@ -65,8 +64,18 @@ class PromptBuilder:
         return self.embedded(rendered, user_queries), rendered.prompts.mask
 
 
-def encode_catalogue(model: Bridge, card: BridgeCard, factors: cf_factors.Factors) -> Tensor:
-    """Query outputs [n, q, h] of all items.
+def soft_tokens(model: Bridge, card: BridgeCard, factors: cf_factors.Factors) -> Tensor:
+    """Soft tokens [n, s, w] of all items.
+
+    Raises:
+        ArtifactError: as `encoded_catalogue`.
+    """
+    with torch.no_grad():
+        return torch.cat([model.adapter(queries) for queries in encoded_catalogue(model, card, factors)])
+
+
+def encoded_catalogue(model: Bridge, card: BridgeCard, factors: cf_factors.Factors) -> Iterator[Tensor]:
+    """Query outputs [up to 1024, q, h] of all items, some after the others: of a million, all would take 12 GB.
 
     Raises:
         ArtifactError: model and factors are of different CF spaces, or of catalogues of different size.
@@ -77,4 +86,4 @@ def encode_catalogue(model: Bridge, card: BridgeCard, factors: cf_factors.Factor
             f"the Item-Language Model knows {card.items:,} items, the CF factors {len(factors.item_factors):,}. "
             "Run the finetune step again."
         )
-    return model.encode_all(torch.from_numpy(factors.item_factors).to(model.device))
+    return model.encoded(torch.from_numpy(factors.item_factors).to(model.device))

@@ -25,11 +25,13 @@ def retrieval_table(
     last = history[-1] if history else {}
     own = np.bincount(text_items)
     own = own[own > 0]
+    texts = int(last.get("retrieval_texts", len(text_items)))  # of a large catalogue, a sample
+    items = int(last.get("retrieval_items", items))
     chance = {
-        "item_to_text": {cutoff: _found_by_chance(own, len(text_items), cutoff) for cutoff in CUTOFFS},
+        "item_to_text": {cutoff: _found_by_chance(own, texts, cutoff) for cutoff in CUTOFFS},
         "text_to_item": {cutoff: min(1.0, cutoff / items) for cutoff in CUTOFFS},
     }
-    among = {"item_to_text": len(text_items), "text_to_item": items}
+    among = {"item_to_text": texts, "text_to_item": items}
     return [
         {"direction": direction, "among": among[direction]}
         | {f"recall_at_{cutoff}": last[f"{direction}_recall_at_{cutoff}"] for cutoff in CUTOFFS}

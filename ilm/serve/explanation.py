@@ -70,9 +70,7 @@ class Explainer:
     ) -> None:
         self._ranker, self._catalogue, self._known = ranker, catalogue, known
         self._overlap = WordOverlap(texts)
-        with torch.no_grad():
-            queries = ranker.model.encode_all(torch.from_numpy(item_factors).to(ranker.model.device))  # [n, q, h]
-        self._encodings = _centred(queries.mean(dim=1).cpu().numpy() if queries.shape[1] else item_factors)
+        self._encodings = _centred(item_factors if ranker.card.item_name_tokens else _means(ranker, item_factors))
 
     def question(
         self, item: int, seen: NDArray[np.int32], prompt: Callable[[NDArray[np.int32]], Example]
@@ -117,6 +115,15 @@ class Explainer:
         other = self._catalogue.find(reason.item_id)
         shared = [value for column in self._known.lists for value in self._known.shared(column, item, other)]
         return f"{reason.title}{f' (also {listed(shared)})' if shared else ''}"
+
+
+def _means(ranker: HeadRecommender, item_factors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of each item's query outputs, [n, h]."""
+    vectors = torch.from_numpy(item_factors).to(ranker.model.device)
+    means: NDArray[np.float32] = (
+        torch.cat([queries.mean(dim=1) for queries in ranker.model.encoded(vectors)]).cpu().numpy()
+    )
+    return means
 
 
 def _distinct(seen: NDArray[np.int32]) -> list[int]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
 from ilm.model.bridge import Bridge
@@ -33,9 +34,11 @@ DROPOUT = 0.4
 class ContextSteps:
     """The losses of this part, one step at a time: full cross-entropy of the next item at every place of a history."""
 
-    def __init__(self, model: Bridge, material: Material, params: "FinetuneParams", hardware: Hardware) -> None:
-        self.model, self.material, self.params, self.hardware = model, material, params, hardware
-        self.item_queries = model.encode_all(torch.from_numpy(material.item_factors).to(hardware.device))
+    def __init__(
+        self, model: Bridge, item_queries: Tensor, material: Material, params: "FinetuneParams", hardware: Hardware
+    ) -> None:
+        self.model, self.item_queries = model, item_queries
+        self.material, self.params, self.hardware = material, params, hardware
 
     def losses(self, step: int, micro: Shard) -> Losses:
         """This part's share of the loss of one step."""
@@ -59,6 +62,7 @@ class ContextSteps:
 
 def train_context(
     model: Bridge,
+    item_queries: Tensor,
     material: Material,
     params: "FinetuneParams",
     epochs: int,
@@ -66,8 +70,11 @@ def train_context(
     log: Callable[[dict[str, float], int], None] | None,
     hardware: Hardware,
 ) -> None:
-    """Train the head's item vectors and item context in place, in so many passes over the histories."""
-    stage = ContextSteps(model, material, params, hardware)
+    """Train the head's item vectors and item context in place, in so many passes over the histories.
+
+    `item_queries` [n, q, h]: query outputs of all items, which stay as they are.
+    """
+    stage = ContextSteps(model, item_queries, material, params, hardware)
     optimizer = optimizer_for([(model.head, params.context_learning_rate)], params.weight_decay)
     steps = math.ceil(epochs * len(material.choices["sequential"].targets) / params.context_batch_size)
     schedule = Schedule(steps, params.warmup, params.checkpoint_every, params.gradient_accumulation)

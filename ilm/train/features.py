@@ -9,16 +9,16 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ilm.errors import ArtifactError
+from ilm.prompts.material import Choices, Histories
 
 
-def read_examples(path: Path, task: str, split: str) -> tuple[list[NDArray[np.int32]], NDArray[np.int32]]:
+def read_examples(path: Path, task: str, split: str) -> Choices:
     """Histories (oldest first) and targets [m] of one task ("sequential", "straightforward") and split ("train",
     "valid", "test"); nothing else is read where the file is sorted by these."""
     table = _read(path, ["history", "target"], [("task", "=", task), ("split", "=", split)])
-    history = table["history"].combine_chunks()
-    values = history.flatten().to_numpy(zero_copy_only=False).astype(np.int32)
-    ends = np.cumsum(pc.list_value_length(history).to_numpy(zero_copy_only=False))
-    return np.split(values, ends[:-1]) if len(ends) else [], _integers(table, "target")
+    values = pc.list_flatten(table["history"]).to_numpy()
+    ends = np.cumsum(pc.list_value_length(table["history"]).to_numpy(), dtype=np.int64)
+    return Choices(Histories(values.astype(np.int32, copy=False), ends), _integers(table, "target"))
 
 
 def read_pairs(path: Path, left: str, right: str) -> NDArray[np.int32]:
@@ -41,5 +41,5 @@ def _read(path: Path, columns: list[str], only: list[tuple[str, str, str]] | Non
 
 
 def _integers(table: pa.Table, column: str) -> NDArray[np.int32]:
-    values: NDArray[np.int32] = table[column].to_numpy().astype(np.int32)
+    values: NDArray[np.int32] = table[column].to_numpy().astype(np.int32, copy=False)
     return values

@@ -1,16 +1,41 @@
 """Does stage 1 find an item's own text among all texts of the catalogue, and a text's own item among all items?
 
-By the similarity that item-text contrast trains (the closest query against the text), on items held out from it.
+By the similarity that item-text contrast trains (the closest query against the text), on items held out from it. Of a
+large catalogue, among a sample: to encode all of it would take longer than to train.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ilm.model import losses, masks
 from ilm.model.pretraining import PretrainingModel, TextBatch
 
 CUTOFFS = (1, 10)
-BATCH = 256
+BATCH, COMPARED = 256, 64
+"""Encoded, and compared with all others, at once."""
+MOST_ITEMS, MOST_ASKED = 20_000, 2_000
+
+
+def sampled(
+    text_items: NDArray[np.int32], items: int, asked: NDArray[np.int64], seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Items [p] to look among, and rows of texts [a] to ask about: all, or of more than MOST_ITEMS so many by lot.
+
+    Args:
+        text_items: item of every text [m].
+        items: size of the catalogue.
+        asked: rows of texts that could be asked about.
+        seed: of the lots.
+    """
+    if items <= MOST_ITEMS:
+        return np.arange(items), asked
+    rng = np.random.default_rng([seed, 1])
+    asked = np.sort(rng.permutation(asked)[:MOST_ASKED])
+    needed = np.unique(text_items[asked]).astype(np.int64)
+    others = rng.permutation(np.setdiff1d(np.arange(items), needed))[: MOST_ITEMS - len(needed)]
+    return np.sort(np.concatenate([needed, others])), asked
 
 
 @torch.no_grad()
@@ -35,7 +60,7 @@ def retrieval_recall(
     text_items = text_items.to(texts.device)
     items = torch.arange(len(item_factors), device=texts.device)
     ranks: dict[str, list[Tensor]] = {"item_to_text": [], "text_to_item": []}
-    for rows in asked.to(texts.device).split(BATCH):
+    for rows in asked.to(texts.device).split(COMPARED):
         own = text_items[rows]
         to_texts = losses.query_text_similarity(queries[own], texts)  # [b, m]
         ranks["item_to_text"].append(_ranks(to_texts, text_items == own[:, None]))

@@ -18,7 +18,6 @@ from ilm.model.language_model import load_language_model
 from ilm.model.storage import HISTORY, BridgeCard, load_bridge, load_encoder, save_bridge
 from ilm.prompts.attributes import read_attributes
 from ilm.prompts.indexes import spoken_names
-from ilm.prompts.material import Choices
 from ilm.prompts.rendering import item_names
 from ilm.prompts.templates import TASKS
 from ilm.train.checkpoint import CheckpointStore, training_key
@@ -120,8 +119,8 @@ def run_finetune(
         attributes,
         factors.item_factors,
         np.bincount(chosen, minlength=items),
-        {task: Choices(*read_examples(inputs.examples, task, "train")) for task in TASKS},
-        {task: Choices(*read_examples(inputs.examples, task, "valid")) for task in TASKS},
+        {task: read_examples(inputs.examples, task, "train") for task in TASKS},
+        {task: read_examples(inputs.examples, task, "valid") for task in TASKS},
         max_history,
         params.held_out_fraction,
         params.seed,

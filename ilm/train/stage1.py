@@ -21,8 +21,9 @@ from ilm.model.text_encoder import load_tokenizer
 from ilm.train.checkpoint import CheckpointStore
 from ilm.train.distributed import ONE_CPU, Hardware
 from ilm.train.loop import Evaluation, Losses, Schedule, optimizer_for, step_generator, train
-from ilm.train.retrieval_check import retrieval_recall
+from ilm.train.retrieval_check import retrieval_recall, sampled
 from ilm.train.sampling import ItemTextSampler, PairSampler
+from ilm.train.texts import tokenised
 
 if TYPE_CHECKING:
     from ilm.params import ModelParams, PretrainParams
@@ -127,13 +128,22 @@ class Stage1:
         return None
 
     def retrieval(self) -> dict[str, float]:
-        """The retrieval check on held-out items against the whole catalogue; nothing if none are held out."""
-        device, rows = self.hardware.device, self.sampler.held_out_rows()
-        if not len(rows):
+        """The retrieval check on held-out items against the catalogue, or a sample of it; nothing if none are held
+        out."""
+        device, text_items, asked = self.hardware.device, self.data.text_items, self.sampler.held_out_rows()
+        if not len(asked):
             return {}
-        texts = TextBatch(self.texts.token_ids.to(device), self.texts.mask.to(device))
-        text_items, asked = torch.from_numpy(self.data.text_items).long(), torch.from_numpy(rows)
-        return retrieval_recall(self.model, self.item_factors.to(device), text_items, texts, asked)
+        items, asked = sampled(text_items, len(self.item_factors), asked, self.params.seed)
+        rows = np.flatnonzero(np.isin(text_items, items))
+        token_ids, mask = (part[torch.from_numpy(rows)].to(device) for part in (self.texts.token_ids, self.texts.mask))
+        found = retrieval_recall(
+            self.model,
+            self.item_factors[torch.from_numpy(items)].to(device),
+            torch.from_numpy(np.searchsorted(items, text_items[rows])),
+            TextBatch(token_ids.long(), mask),
+            torch.from_numpy(np.searchsorted(rows, asked)),
+        )
+        return found | {"retrieval_items": float(len(items)), "retrieval_texts": float(len(rows))}
 
     def _item_text(self, rows: NDArray[np.int64], paired: int, generator: torch.Generator, shard: Shard) -> Losses:
         items = torch.from_numpy(self.data.text_items[rows]).long()
@@ -173,11 +183,8 @@ def pretrain(
     if not isinstance(encoder, QFormer):
         raise ConfigError(f"encoder {model_params.encoder} has no stage 1: pretrain.recipe must be none.")
     tokenizer = load_tokenizer(resolve(model_params.text_encoder))
-    encoded = tokenizer(
-        data.texts, padding=True, truncation=True, max_length=params.max_text_tokens, return_tensors="pt"
-    )
-    texts = TextBatch(encoded["input_ids"], encoded["attention_mask"].bool())
-    pieces = texts.token_ids[texts.mask].unique()
+    texts = tokenised(tokenizer, data.texts, params.max_text_tokens)
+    pieces = texts.token_ids[texts.mask].unique().long()
     model = PretrainingModel(encoder, pieces, start_id=tokenizer.get_vocab()[START_PIECE]).to(hardware.device)
     stage = Stage1(model, data, texts, params, hardware)
     evaluation = stage.evaluation()
@@ -201,4 +208,4 @@ def _trimmed(texts: TextBatch, rows: NDArray[np.int64]) -> TextBatch:
     index = torch.from_numpy(rows)
     mask = texts.mask[index]
     length = int(mask.sum(dim=1).max())
-    return TextBatch(texts.token_ids[index, :length], mask[:, :length])
+    return TextBatch(texts.token_ids[index, :length].long(), mask[:, :length])

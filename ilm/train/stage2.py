@@ -55,7 +55,22 @@ class Stage2:
         self.item_factors = torch.from_numpy(data.material.item_factors).to(hardware.device)
         renderer = Renderer(model.language_model, model.adapter.soft_tokens, params.max_answer_tokens, model.item_names)
         self.mixture = Mixture(data.material, data.fold_in, renderer, params)
-        self.item_queries: Tensor | None = None
+        self.item_queries = model.encode_all(self.item_factors)
+        self._table: Tensor | None = None
+
+    def encode_items(self) -> None:
+        """Renew the copy of all items' query outputs, with an encoder that has learned."""
+        if self.params.encoder_learning_rate:
+            self.item_queries = self.model.encode_all(self.item_factors)
+
+    def table(self) -> Tensor:
+        """The retrieval table [n, e], with gradient; if nothing of it learns any more, it is made once."""
+        if self._table is not None:
+            return self._table
+        table = self.model.head.table(self.item_queries)
+        if self.model.head.items_are_kept and not self.params.encoder_learning_rate:
+            self._table = table
+        return table
 
     def losses(self, step: int, micro: Shard = WHOLE) -> Losses:
         """Losses of one micro-batch of a step.
@@ -65,9 +80,8 @@ class Stage2:
         batch's items come from that copy too: rows computed afresh would differ from the others just where the answers
         are, and be found by that.
         """
-        refresh = self.params.encoder_learning_rate and step % self.params.checkpoint_every == 0 and micro.index == 0
-        if self.item_queries is None or refresh:
-            self.item_queries = self.model.encode_all(self.item_factors)
+        if step % self.params.checkpoint_every == 0 and micro.index == 0:
+            self.encode_items()
         task, examples = self.mixture.batch(step)
         losses = self._shares(examples, self.hardware.shard.within(micro))
         weights = {"language": self.params.language_loss_weight}
@@ -82,8 +96,7 @@ class Stage2:
         own = whole if part.count == 1 else self.mixture.render(share or examples[:1])
         own = own.to(self.hardware.device)
         states, user_queries = self.states(own)
-        assert self.item_queries is not None
-        table = self.model.head.table(self.item_queries)
+        table = self.table()
         losses = {}
         for name, everywhere, here in (("answer", whole.ends, own.ends), ("history", whole.behind, own.behind)):
             if len(everywhere.items):
@@ -108,7 +121,7 @@ class Stage2:
 
     def encoded(self, items: Tensor) -> Tensor:
         """Query outputs [m, q, h] of items; where the encoder does not learn, they are in the catalogue's copy."""
-        if self.item_queries is not None and not self.params.encoder_learning_rate:
+        if not self.params.encoder_learning_rate:
             return self.item_queries[items]
         queries: Tensor = self.model.encoder.encode(self.item_factors[items])
         return queries
@@ -123,8 +136,7 @@ class Stage2:
     def calibrate_head(self) -> None:
         """Fix the head's statistics and start its answer projection, from a sample of the places that it is asked
         about: mostly behind the items of histories, as in training."""
-        head = self.model.head
-        table = head.table(self.model.encode_all(self.item_factors))
+        head, table = self.model.head, self.table()
         samples, contexts = [], []
         for task, size in self.mixture.sizes.items():
             for turn in range(HISTORY_BATCHES if task == "sequential" else OTHER_BATCHES):
@@ -171,10 +183,10 @@ def finetune(
     stage = Stage2(model, data, params, hardware)
     steps, epochs = (params.refresh_steps, params.refresh_epochs) if goes_on else (params.steps, params.context_epochs)
     if not goes_on:
-        model.calibrate_items(stage.item_factors)
+        model.calibrate_items(stage.item_queries, stage.item_factors.any(dim=1))
         _start_at_popularity(model, data.material)
     if params.item_context:
-        train_context(model, data.material, params, epochs, checkpoints, log, hardware)
+        train_context(model, stage.item_queries, data.material, params, epochs, checkpoints, log, hardware)
         if not params.encoder_learning_rate:
             model.head.keep_items()
     model.encoder.requires_grad_(params.encoder_learning_rate > 0)
@@ -190,6 +202,7 @@ def finetune(
     )
     schedule = Schedule(steps, params.warmup, params.checkpoint_every, params.gradient_accumulation)
     history = train("stage2", model, optimizer, stage.losses, schedule, checkpoints, log, hardware)
+    stage.encode_items()
     learn_wishes(stage, params.wish_prompts)
     if hardware.is_main or model.language_model.is_spread:
         values = held_out_language(data.held_out, params.mixture, stage.nats, params.seed)

@@ -32,11 +32,11 @@ def learn_wishes(stage: "Stage2", count: int) -> None:
     """Fit the head's wish projection on `count` conversations. With 0, or a catalogue that says nothing to ask for, the
     projection stays zero.
     """
-    material, head = stage.mixture.material, stage.model.head
+    material = stage.mixture.material
     found = criteria(material.attributes)
     if not count or not found.asked:
         return
-    table = head.table(stage.model.encode_all(stage.item_factors))
+    table = stage.table()
     active = torch.from_numpy(material.attributes.active).to(table.device)
     towards = directions(table[active], torch.from_numpy(found.has).to(table.device)[active])  # [e, c]
     drawn = wished(material, found, count, stage.params.seed)

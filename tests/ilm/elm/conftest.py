@@ -74,5 +74,5 @@ def speaker(llama: LanguageModel, read: ElmFeatures) -> Speaker:
     )  # fmt: skip
     model = Bridge(QFormer(config, text=False), llama, ITEMS, soft_tokens=2, item_embedding=False, item_context=False)
     factors = torch.from_numpy(read.factors.item_factors)
-    model.calibrate_items(factors)
+    model.calibrate_items(model.encode_all(factors), factors.any(dim=1))
     return Speaker(model.eval(), factors, max_tokens=12)

@@ -61,7 +61,7 @@ def test_a_prompt_means_the_same_alone_and_beside_a_longer_one(ilm):
 def test_soft_tokens_start_centred_at_the_scale_of_the_words_and_item_vectors_at_unit_scale(ilm):
     torch.manual_seed(0)
     factors = torch.randn(12, 4)
-    ilm.calibrate_items(factors)
+    ilm.calibrate_items(ilm.encode_all(factors), factors.any(dim=1))
     queries = ilm.encode_all(factors)
     soft, table = ilm.adapter(queries), ilm.head.item_projection(queries.flatten(1))
     for values, scale in ((soft, ilm.language_model.embedding_scale), (table, 1.0)):
@@ -72,8 +72,9 @@ def test_soft_tokens_start_centred_at_the_scale_of_the_words_and_item_vectors_at
 def test_items_without_a_vector_have_no_part_in_the_start(ilm):
     torch.manual_seed(0)
     factors, other = torch.randn(12, 4), copy.deepcopy(ilm)
-    ilm.calibrate_items(factors)
-    other.calibrate_items(torch.cat([factors, torch.zeros(5, 4)]))
+    ilm.calibrate_items(ilm.encode_all(factors), factors.any(dim=1))
+    more = torch.cat([factors, torch.zeros(5, 4)])
+    other.calibrate_items(other.encode_all(more), more.any(dim=1))
     for mine, theirs in ((ilm.adapter, other.adapter), (ilm.head.item_projection, other.head.item_projection)):
         for one, two in zip(mine.parameters(), theirs.parameters(), strict=True):
             assert torch.equal(one, two)

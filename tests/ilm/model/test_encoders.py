@@ -121,7 +121,7 @@ def test_gradient_reaches_every_parameter_through_prompt_and_head(encoder, langu
 def test_calibration_leaves_finite_weights_and_soft_tokens_at_the_scale_of_words(encoder, language_model_folder):
     bridge = bridge_of(encoder, language_model_folder)
     factors = torch.randn(ITEMS, WIDTH)
-    bridge.calibrate_items(factors)
+    bridge.calibrate_items(bridge.encode_all(factors), factors.any(dim=1))
     soft = bridge.adapter(bridge.encode_all(factors))
     assert all(bool(torch.isfinite(value).all()) for value in bridge.state_dict().values())
     assert soft.shape == (ITEMS, min(1, encoder.config.queries), bridge.language_model.width)

@@ -6,7 +6,7 @@ import pytest
 
 from ilm.model.language_model import load_language_model
 from ilm.prompts.attributes import attributes
-from ilm.prompts.material import Choices, Material
+from ilm.prompts.material import Choices, Histories, Material
 from tests.tiny import save_language_model
 
 GENRES = ("Action", "Comedy", "Drama", "Film-Noir")
@@ -41,7 +41,7 @@ def random_material(seed, items=60, users=12):
     known = attributes(random_catalogue(rng, items))
     named = known.active & (rng.random(items) < 0.9)
     histories = [rng.permutation(items)[: rng.integers(1, 20)].astype(np.int32) for _ in range(users)]
-    choices = Choices(histories, rng.integers(0, items, users).astype(np.int32))
+    choices = Choices(Histories.of(histories), rng.integers(0, items, users).astype(np.int32))
     return Material(
         known,
         rng.normal(size=(items, 6)).astype(np.float32),

@@ -13,7 +13,7 @@ from ilm.model.language_model import load_language_model
 from ilm.model.qformer import QFormer, QFormerConfig
 from ilm.params import FinetuneParams, ModelParams, PretrainParams
 from ilm.prompts.attributes import attributes
-from ilm.prompts.material import Choices
+from ilm.prompts.material import Choices, Histories
 from ilm.train.held_out import split_material
 from ilm.train.stage1 import Stage1Data
 from ilm.train.stage2 import Stage2Data
@@ -59,7 +59,9 @@ def stage1_data(item_factors, histories):
 
 @pytest.fixture
 def stage2_data(item_factors, histories):
-    choices = Choices([history[:-1] for history in histories], np.array([h[-1] for h in histories], np.int32))
+    choices = Choices(
+        Histories.of([history[:-1] for history in histories]), np.array([h[-1] for h in histories], np.int32)
+    )
     both = {"sequential": choices, "straightforward": choices}
     catalogue = pa.table({"item_index": range(ITEMS), "title": TITLES, "active": [True] * ITEMS})
     popularity = np.bincount(np.concatenate(histories), minlength=ITEMS)

@@ -17,7 +17,8 @@ def steps(ilm, stage2_data, finetune_params):
     torch.manual_seed(3)
     torch.nn.init.normal_(ilm.head.item_context.attention.output.weight, std=0.05)
     torch.nn.init.normal_(ilm.head.item_embedding, std=0.5)
-    return ContextSteps(ilm, stage2_data.material, finetune_params, ONE_CPU)
+    item_queries = ilm.encode_all(torch.from_numpy(stage2_data.material.item_factors))
+    return ContextSteps(ilm, item_queries, stage2_data.material, finetune_params, ONE_CPU)
 
 
 def gradients(steps, step, parts):
@@ -62,8 +63,10 @@ def test_every_history_is_seen_once_per_epoch_and_only_the_heads_item_parts_lear
     before = {name: tensor.clone() for name, tensor in ilm.state_dict().items()}
     logged = []
     epochs = finetune_params.context_epochs
+    material = stage2_data.material
+    item_queries = ilm.encode_all(torch.from_numpy(material.item_factors))
     train_context(
-        ilm, stage2_data.material, finetune_params, epochs, None, lambda _, step: logged.append(step), ONE_CPU
+        ilm, item_queries, material, finetune_params, epochs, None, lambda _, step: logged.append(step), ONE_CPU
     )
     histories = len(stage2_data.material.choices["sequential"].targets)
     assert len(logged) * finetune_params.context_batch_size == epochs * histories

@@ -1,11 +1,12 @@
 """The retrieval check on representations that are set by hand."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from ilm.model.pretraining import TextBatch
-from ilm.train.retrieval_check import retrieval_recall
+from ilm.train.retrieval_check import retrieval_recall, sampled
 
 
 class Table(nn.Module):
@@ -67,3 +68,21 @@ def test_padding_does_not_count():
     text = TextBatch(torch.tensor([[0, 4], [1, 4]]), torch.tensor([[True, False], [True, False]]))
     found = retrieval_recall(Model(words), torch.eye(2, 4), torch.tensor([0, 1]), text, torch.tensor([0, 1]))
     assert found["item_to_text_recall_at_1"] == 1.0
+
+
+def test_of_a_large_catalogue_a_sample_is_looked_among_with_all_that_are_asked_for():
+    text_items = np.repeat(np.arange(60_000, dtype=np.int32), 2)
+    asked = np.arange(1, 120_000, 20)
+
+    items, chosen = sampled(text_items, 60_000, asked, seed=1)
+
+    assert len(items) == len(set(items.tolist())) == 20_000 and (np.diff(items) > 0).all()
+    assert len(chosen) == 2_000 and set(chosen.tolist()) <= set(asked.tolist())
+    assert set(text_items[chosen].tolist()) <= set(items.tolist())
+    assert [part.tolist() for part in sampled(text_items, 60_000, asked, seed=1)] == [items.tolist(), chosen.tolist()]
+    assert not np.array_equal(sampled(text_items, 60_000, asked, seed=2)[0], items)
+
+
+def test_of_a_small_catalogue_all_are_looked_among():
+    items, chosen = sampled(np.arange(9, dtype=np.int32), 10, np.array([3, 5]), seed=1)
+    assert items.tolist() == list(range(10)) and chosen.tolist() == [3, 5]

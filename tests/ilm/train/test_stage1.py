@@ -76,6 +76,17 @@ def test_stage_1_reports_held_out_losses_their_sum_and_the_retrieval_check(stage
     assert evaluated[-1]["held_out_loss"] == pytest.approx(sum(parts), rel=1e-5)
     assert 0 <= history[-1]["item_to_text_recall_at_1"] <= history[-1]["item_to_text_recall_at_10"] <= 1
     assert "text_to_item_recall_at_10" in history[-1]
+    assert (history[-1]["retrieval_items"], history[-1]["retrieval_texts"]) == (12, 12)
+
+
+def test_retrieval_is_checked_among_a_sample_of_a_large_catalogue(
+    stage1_data, model_params, pretrain_params, monkeypatch
+):
+    monkeypatch.setattr("ilm.train.retrieval_check.MOST_ITEMS", 6)
+    monkeypatch.setattr("ilm.train.retrieval_check.MOST_ASKED", 2)
+    _, history = pretrain(stage1_data, model_params, pretrain_params)
+    assert history[-1]["retrieval_items"] == 6
+    assert history[-1]["item_to_text_recall_at_10"] == history[-1]["text_to_item_recall_at_10"] == 1.0  # of six
 
 
 def test_early_stop_without_held_out_data_is_refused(stage1_data, model_params, pretrain_params):

@@ -54,7 +54,7 @@ def stage(ilm, stage2_data, finetune_params, monkeypatch):
     columns = {"item_index": range(ITEMS), "title": TITLES, "active": [True] * ITEMS, "genres": GENRES}
     material = replace(stage2_data.material, attributes=prompts_attributes.attributes(pa.table(columns)))
     stage = Stage2(ilm, replace(stage2_data, material=material), finetune_params)
-    ilm.calibrate_items(stage.item_factors)
+    ilm.calibrate_items(stage.item_queries, stage.item_factors.any(dim=1))
     stage.calibrate_head()
     return stage
 
