@@ -1,6 +1,6 @@
 """What the tasks' examples are made of: a catalogue's attributes, CF vectors, popularity, and who chose what."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -36,6 +36,15 @@ class Histories(Sequence[NDArray[np.int32]]):
     def lengths(self) -> NDArray[np.int64]:
         """[m]."""
         return np.diff(self._bounds)
+
+    def blocks(self, rows: int = 1 << 16) -> Iterator[tuple[slice, "Histories"]]:
+        """Some after the others, each as the rows and what they hold: for work that takes memory for every value."""
+        for start in range(0, len(self), rows):
+            bounds = self._bounds[start : start + rows + 1]
+            yield (
+                slice(start, start + len(bounds) - 1),
+                Histories(self.values[bounds[0] : bounds[-1]], bounds[1:] - bounds[0]),
+            )
 
     def any(self, values: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Whether each has one for which it is so [m], of what is so for each of `values` [v]."""

@@ -36,9 +36,11 @@ def _pairs(material: Material) -> NDArray[np.int64]:
 def _explained(material: Material) -> NDArray[np.int64]:
     """Choices whose target and some other item before it may be named."""
     choices, named = material.choices["sequential"], material.named
-    items = choices.histories.values
-    others = named[items] & (items != np.repeat(choices.targets, choices.histories.lengths))
-    return np.flatnonzero(choices.histories.any(others) & named[choices.targets])
+    before = np.zeros(len(choices.targets), dtype=np.bool_)
+    for rows, some in choices.histories.blocks():
+        targets = np.repeat(choices.targets[rows], some.lengths)
+        before[rows] = some.any(named[some.values] & (some.values != targets))
+    return np.flatnonzero(before & named[choices.targets])
 
 
 def _talked_about(material: Material) -> NDArray[np.int64]:

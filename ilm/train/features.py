@@ -35,7 +35,9 @@ def read_item_texts(path: Path) -> tuple[NDArray[np.int32], list[str]]:
 
 def _read(path: Path, columns: list[str], only: list[tuple[str, str, str]] | None = None) -> pa.Table:
     try:
-        return pq.read_table(path, columns=columns, filters=only)
+        table = pq.read_table(path, columns=columns, filters=only)
+        pa.default_memory_pool().release_unused()  # of reading, as much again as the table
+        return table
     except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise ArtifactError(f"{path}: not readable ({error}). Run the step that writes it: `dvc repro`.") from None
 

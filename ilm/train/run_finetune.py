@@ -114,11 +114,11 @@ def run_finetune(
     before = language_model.weights_digest()
 
     index_seed = params.seed if params.names == "index" else None
-    chosen = read_pairs(inputs.user_item, "user_index", "item_index")[:, 1]
+    popularity = np.bincount(read_pairs(inputs.user_item, "user_index", "item_index")[:, 1], minlength=items)
     material, held_out = split_material(
         attributes,
         factors.item_factors,
-        np.bincount(chosen, minlength=items),
+        popularity,
         {task: read_examples(inputs.examples, task, "train") for task in TASKS},
         {task: read_examples(inputs.examples, task, "valid") for task in TASKS},
         max_history,

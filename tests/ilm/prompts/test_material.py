@@ -28,6 +28,18 @@ def test_any_is_asked_of_each_by_itself(rows: list[list[int]]) -> None:
     assert histories.any(histories.values > 6).tolist() == [any(item > 6 for item in row) for row in rows]
 
 
+@given(lists, st.integers(1, 4))
+def test_blocks_are_all_of_it_in_order(rows: list[list[int]], size: int) -> None:
+    histories = Histories.of([np.array(row, np.int32) for row in rows])
+
+    blocks = list(histories.blocks(size))
+
+    assert [row.tolist() for _, block in blocks for row in block] == rows
+    assert [list(range(len(rows)))[part] for part, _ in blocks] == [
+        list(range(start, min(start + size, len(rows)))) for start in range(0, len(rows), size)
+    ]
+
+
 def test_beyond_the_last_there_is_none() -> None:
     with pytest.raises(IndexError):
         Histories.of([np.array([1], np.int32)])[1]
