@@ -177,6 +177,7 @@ def ilm(project: Path, *words: str) -> None:
 
 def _built_in() -> tuple[pl.DataFrame, pl.DataFrame]:
     source = movielens_small()
+    assert source.interactions is not None
     moment = pl.from_epoch("timestamp")
     log = source.interactions.rows.drop(ROW).sort("timestamp", "user_id", "item_id")
     log = log.with_columns(

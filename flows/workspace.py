@@ -40,16 +40,22 @@ def init(folder: Path, files: Files, given: Mapping[str, str], confirmed: Callab
         confirmed: asked after the proposal is printed.
 
     Raises:
-        IlmError: a file is not readable, it is not clear what is what, too little is there to learn from, or the
-            folder is there already.
+        IlmError: a file is not readable or too long for the memory at hand, it is not clear what is what, too little is
+            there to learn from, or the folder is there already.
     """
     from ilm.data.chosen_settings import choose
     from ilm.data.folder import read_whole
     from ilm.data.ingest import ingest
+    from ilm.data.long_file import require_room_for
     from ilm.data.proposal import propose
     from ilm.data.raw import RawTable, Source
 
     _require(folder, files)
+    require_room_for(
+        files.interactions,
+        "begin with a part of it, and copy the rest to data/logs of the new workspace, where it is read day by day "
+        "(docs/logs.md)",
+    )
     interactions, items = (read_whole(path) for path in (files.interactions, files.items))
     proposal = propose(interactions, items, given)
     tables = (

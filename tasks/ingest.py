@@ -38,7 +38,7 @@ def run(step: Step) -> None:
 
 def _ingest(step: Step, found: Found) -> None:
     params = step.params.data
-    source = load(params)
+    source = load(params, logs=bool(found.logs))
     item_tables, rejected = read_items(found.items, params)
     result = ingest(source, params.max_quarantine_fraction, item_tables)
     earliest = earliest_moment(step.params.validate_.earliest)

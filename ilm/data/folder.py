@@ -75,9 +75,12 @@ def _the_only(folder: Path, stem: str) -> Path:
             "Remove one."
         )
     there = ", ".join(sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))) or "nothing"
-    titles = " The text-based steps need a title for every item." if stem == "items" else ""
+    titles = {
+        "items": " The text-based steps need a title for every item.",
+        "interactions": " (Or, in data.logs, log files.)",
+    }
     raise DataError(
-        f"{folder}: no {stem}.parquet, {stem}.csv or {stem}.jsonl (the folder has: {there}).{titles} "
+        f"{folder}: no {stem}.parquet, {stem}.csv or {stem}.jsonl (the folder has: {there}).{titles[stem]} "
         "Add the file, or set data.folder in params.yaml."
     )
 

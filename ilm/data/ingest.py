@@ -52,17 +52,25 @@ def ingest(source: Source, max_quarantine_fraction: float, more_items: Sequence[
         quarantine.append(_quarantine("items", table, aside))
 
     gone = items.filter(pl.col(ROW).is_in(items_aside[ROW].implode())).join(good_items, on="item_id", how="anti")
-    interactions = _typed_interactions(source.interactions).with_columns(
-        item_set_aside=pl.col("item_id").is_in(gone["item_id"].drop_nulls().unique().implode())
+    good = pl.DataFrame(schema=dict(INTERACTIONS))
+    if source.interactions is not None:
+        good, aside = _ingest_interactions(source.interactions, gone["item_id"], max_quarantine_fraction)
+        quarantine.insert(0, aside)
+    return Ingested(good, good_items.drop(ROW), pl.concat(quarantine), notes)
+
+
+def _ingest_interactions(
+    table: RawTable, gone: pl.Series, max_quarantine_fraction: float
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The table INTERACTIONS, sorted by CONTENT, and the quarantine; `gone`: ids of items that were set aside."""
+    interactions = _typed_interactions(table).with_columns(
+        item_set_aside=pl.col("item_id").is_in(gone.drop_nulls().unique().implode())
     )
     good, aside = set_aside(interactions.sort(*CONTENT, ROW, nulls_last=True), INTERACTION_RULES)
-    check_share(f"{source.interactions.name} (interactions)", aside, len(interactions), max_quarantine_fraction)
+    check_share(f"{table.name} (interactions)", aside, len(interactions), max_quarantine_fraction)
     if good.is_empty():
-        raise DataError(
-            f"{source.interactions.name} (interactions): none of {len(interactions):,} rows can be used. Mend the file."
-        )
-    quarantine.insert(0, _quarantine("interactions", source.interactions, aside))
-    return Ingested(good.select(list(INTERACTIONS)), good_items.drop(ROW), pl.concat(quarantine), notes)
+        raise DataError(f"{table.name} (interactions): none of {len(interactions):,} rows can be used. Mend the file.")
+    return good.select(list(INTERACTIONS)), _quarantine("interactions", table, aside)
 
 
 def _typed_interactions(table: RawTable) -> pl.DataFrame:

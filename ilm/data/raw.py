@@ -48,7 +48,8 @@ class RawTable:
 class Source:
     """Interactions and items as they came."""
 
-    interactions: RawTable
+    interactions: RawTable | None
+    """None: all interactions come by log files."""
     items: RawTable
     notice: str = ""
     """What the user should be told, such as terms of use."""

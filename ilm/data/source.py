@@ -10,21 +10,27 @@ from ilm.errors import DataError
 from ilm.params import DataParams
 
 
-def load(params: DataParams) -> Source:
+def load(params: DataParams, *, logs: bool = False) -> Source:
     """Read the source that params.yaml names.
 
+    Args:
+        params: section `data`.
+        logs: there are log files; then a folder may have items alone.
+
     Raises:
-        DataError: files are missing, unreadable or empty, or a needed column is missing.
+        DataError: files are missing, unreadable or empty, or a needed column is missing; or a file is too long for the
+            memory at hand.
     """
-    source = _read(params)
+    source = _read(params, logs)
     if params.untitled_items == "name":
         source = replace(source, items=name_untitled(source.items))
-    _check_columns(source.interactions, list(INTERACTIONS), [["user_id"], ["item_id"], ["timestamp", "order"]])
+    if source.interactions is not None:
+        _check_columns(source.interactions, list(INTERACTIONS), [["user_id"], ["item_id"], ["timestamp", "order"]])
     _check_columns(source.items, None, [[name] for name in ITEMS])
     return source
 
 
-def _read(params: DataParams) -> Source:
+def _read(params: DataParams, logs: bool) -> Source:
     folder = Path(params.folder)
     if params.source == "movielens-small":
         from ilm.data.movielens import movielens_small
@@ -43,10 +49,14 @@ def _read(params: DataParams) -> Source:
 
         return amazon(folder)
     from ilm.data.folder import has_file, read_file
+    from ilm.data.long_file import require_room
 
-    interactions = RawTable(*read_file(folder, "interactions"), params.interaction_columns)
-    if params.untitled_items == "name" and not has_file(folder, "items"):
-        return Source(interactions, items_of(interactions))
+    interactions = None
+    if has_file(folder, "interactions") or not logs:
+        require_room(folder, params.logs)
+        interactions = RawTable(*read_file(folder, "interactions"), params.interaction_columns)
+        if params.untitled_items == "name" and not has_file(folder, "items"):
+            return Source(interactions, items_of(interactions))
     return Source(interactions, RawTable(*read_file(folder, "items"), params.item_columns, "data.item_columns"))
 
 

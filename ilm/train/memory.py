@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ilm.errors import ArtifactError, ConfigError
+from ilm.free_memory import free_memory
 from ilm.model.builtin import resolve
 from ilm.model.head import HEAD_WIDTH
 from ilm.model.quantisation import BYTES_PER_WEIGHT, NF4
@@ -25,8 +26,6 @@ PROGRAM = int(0.8 * GIB)
 """Python, torch, transformers, the encoder and the tables."""
 ADAM = 16
 """Bytes per trained number: itself, its gradient and two moments, in float32."""
-MEMORY, CONTAINER = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
-"""What Linux says of the machine's memory, and of that of the container."""
 SPARE = 0.1
 """Share of the memory at hand that is left for what else runs."""
 
@@ -175,26 +174,8 @@ def memory_at_hand() -> int | None:
     equal parts for the processes that `torchrun` started here; None: unknown."""
     if torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[0])
-    free = _free_here()
+    free = free_memory()
     return None if free is None else free // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-
-
-def _free_here() -> int | None:
-    try:
-        free = _entry(MEMORY, "MemAvailable:") * 1024
-    except (OSError, StopIteration):
-        return None
-    try:
-        limit, used = (int((CONTAINER / name).read_text()) for name in ("memory.max", "memory.current"))
-        files = _entry(CONTAINER / "memory.stat", "inactive_file")  # read once, given up when memory is wanted
-    except (OSError, ValueError, StopIteration):  # no limit
-        return free
-    return min(free, limit - used + files)
-
-
-def _entry(file: Path, name: str) -> int:
-    lines = map(str.split, file.read_text(encoding="ascii").splitlines())
-    return next(int(line[1]) for line in lines if line[0] == name)
 
 
 def _gib(count: float) -> str:

@@ -38,6 +38,27 @@ def test_a_folder_of_logs_becomes_three_tables(project: Path) -> None:
     assert step.metrics == {"interactions": 96, "items": 10, "users": 12, "quarantined": 0} | NO_LOGS
 
 
+def test_all_interactions_may_come_by_log_files(project: Path) -> None:
+    ingest.run(FakeStep())
+    columns = ["user_id", "item_id", "timestamp"]
+    by_source = schema.read_table(paths.INTERACTIONS, schema.INTERACTIONS).sort(columns)
+    (project / "data/raw/interactions.csv").rename(project / "data/logs/all.csv")
+    step = FakeStep()
+
+    ingest.run(step)
+
+    assert schema.read_table(paths.INTERACTIONS, schema.INTERACTIONS).sort(columns).equals(by_source)
+    assert schema.read_table(paths.SOURCE_USERS, schema.SOURCE_USERS).is_empty()
+    assert (step.metrics["interactions"], step.metrics["users"], step.metrics["log_files"]) == (96, 12, 1)
+
+
+def test_without_any_interactions_it_is_said_where_they_belong(project: Path) -> None:
+    (project / "data/raw/interactions.csv").unlink()
+
+    with pytest.raises(DataError, match=r"data/raw: no interactions.parquet, interactions.csv or interactions.jsonl"):
+        ingest.run(FakeStep())
+
+
 def test_equal_logs_in_another_order_give_equal_bytes(project: Path) -> None:
     ingest.run(FakeStep())
     before = [path.read_bytes() for path in OUTPUTS]
@@ -116,10 +137,10 @@ def test_a_second_run_gives_the_same_bytes_and_reads_no_log_file_again(project: 
 def test_a_file_that_arrives_meanwhile_is_read_in_the_same_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     true_load = ingest.load
 
-    def load_and_drop(params: DataParams) -> Source:
+    def load_and_drop(params: DataParams, **given: bool) -> Source:
         if not (project / "data/logs/late.csv").exists():
             drop(project / "data/logs", "late.csv", [event("u00", "i1")])
-        return true_load(params)
+        return true_load(params, **given)
 
     monkeypatch.setattr(ingest, "load", load_and_drop)
 

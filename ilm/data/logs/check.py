@@ -56,7 +56,7 @@ class Checker:
         self._lenient = params.model_copy(update={"max_quarantine_fraction": 1.0})
         found = find(Path(params.logs), settle_seconds=0)
         self._others = found.logs
-        self._source: Source = load(params)
+        self._source: Source = load(params, logs=True)
         self._item_tables, _ = read_items(found.items, params)
         self._base: Ingested = ingest(self._source, 1.0, self._item_tables)
         self._before = scratch / "before"

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from ilm import free_memory
 from ilm.errors import ArtifactError, ConfigError
 from ilm.params import FinetuneParams, ModelParams
 from ilm.train import memory
@@ -38,8 +39,8 @@ def linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("stat", "anon 1\ninactive_file 2000000000\n"),
     ):
         (tmp_path / f"memory.{name}").write_text(text)
-    monkeypatch.setattr(memory, "MEMORY", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "CONTAINER", tmp_path)
+    monkeypatch.setattr(free_memory, "MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(free_memory, "CONTAINER", tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     return tmp_path
 
