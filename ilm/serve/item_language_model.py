@@ -1,5 +1,6 @@
 """`ItemLanguageModel`: what a trained model can do, for notebooks, the command line and the registry alike."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,7 @@ from ilm.rank.head import HeadRecommender
 from ilm.serve import bundle
 from ilm.serve.explanation import Explanation
 from ilm.serve.question import Answered, Question, Recommendation, Reply
-from ilm.serve.questions import Questions, histories
-
-_COLUMNS = {
-    bundle.CATALOGUE: ("item_index", "item_id", "title", "active"),
-    bundle.USERS: ("user_index", "user_id"),
-    bundle.SEQUENCES: ("user_index", "item_index"),
-}
+from ilm.serve.questions import Histories, Questions, read_histories
 
 
 class ItemLanguageModel:
@@ -41,7 +36,8 @@ class ItemLanguageModel:
         self,
         ranker: HeadRecommender,
         factors: cf_factors.Factors,
-        tables: Mapping[str, pa.Table],
+        catalogue: pa.Table,
+        histories: Histories,
         folder: Path,
         cold: frozenset[int] = frozenset(),
     ) -> None:
@@ -50,24 +46,25 @@ class ItemLanguageModel:
         Args:
             ranker: the model, ready to rank.
             factors: its CF vectors.
-            tables: catalogue, users and sequences by file name.
-            folder: where they come from.
+            catalogue: its items.
+            histories: item indexes of its users, oldest first.
+            folder: where they come from; it stays.
             cold: indexes of items that nobody had met when the model was made.
 
         Raises:
             ArtifactError: they do not belong together.
         """
-        catalogue, users, sequences = (tables[name] for name in _COLUMNS)
         if ranker.card.items != len(catalogue):
             raise ArtifactError(
                 f"{folder}: the model knows {ranker.card.items:,} items, its catalogue {len(catalogue):,}."
             )
-        self._ranker, self._factors, self._tables, self._folder = ranker, factors, dict(tables), folder
+        self._ranker, self._factors, self._catalogue, self._folder = ranker, factors, catalogue, folder
+        self._histories = histories
         self._card_text = (folder / bundle.CARD).read_text(encoding="utf-8")
         self._training = read_json(folder / bundle.MODEL / HISTORY)
         split = folder / bundle.SPLIT
         self._split = read_json(split) if split.exists() else None
-        self.questions = Questions(ranker, catalogue, histories(users, sequences), factors.item_factors, cold)
+        self.questions = Questions(ranker, catalogue, histories, factors.item_factors, cold)
 
     @classmethod
     def from_pretrained(
@@ -87,18 +84,22 @@ class ItemLanguageModel:
         """
         folder = Path(path)
         bundle.verify(folder)
-        tables = {name: _read(folder / name, columns) for name, columns in _COLUMNS.items()}
+        catalogue = _read(folder / bundle.CATALOGUE, ["item_index", "item_id", "title", "active"], others=True)
+        known = read_histories(
+            _read(folder / bundle.USERS, ["user_index", "user_id"]),
+            _read(folder / bundle.SEQUENCES, ["user_index", "item_index"]),
+        )
         if language_model is None and (folder / bundle.LANGUAGE_MODEL).is_dir():
             language_model = folder / bundle.LANGUAGE_MODEL
         model, card = load_bridge(folder / bundle.MODEL, language_model=language_model)
         factors = cf_factors.load(folder / bundle.FACTORS)
-        return cls(HeadRecommender(model.move(torch.device(device)), card, factors), factors, tables, folder)
+        return cls(HeadRecommender(model.move(torch.device(device)), card, factors), factors, catalogue, known, folder)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write the model into a new folder: safetensors, Parquet, JSON and a model card; equal models, equal bytes.
 
         Raises:
-            ArtifactError: there is something in the folder already.
+            ArtifactError: there is something in the folder already, or the one that the model was loaded from is gone.
         """
         path = Path(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -107,8 +108,12 @@ class ItemLanguageModel:
             folder.mkdir()
             save_bridge(folder / bundle.MODEL, self._ranker.model, self._ranker.card, self._training)
             cf_factors.save(folder / bundle.FACTORS, self._factors)
-            for name, table in self._tables.items():
-                pq.write_table(table, folder / name)
+            pq.write_table(self._catalogue, folder / bundle.CATALOGUE)
+            for name in (bundle.USERS, bundle.SEQUENCES):  # as long as the log, and not held
+                try:
+                    shutil.copyfile(self._folder / name, folder / name)
+                except OSError as error:
+                    raise ArtifactError(f"{self._folder / name}: {error.strerror}. Load the model again.") from None
             if self._split is not None:
                 write_json(folder / bundle.SPLIT, self._split)
             write_text(folder / bundle.CARD, self._card_text)
@@ -129,10 +134,9 @@ class ItemLanguageModel:
         """
         from ilm.serve.new_items import grow
 
-        ranker, factors, catalogue = grow(self._ranker, self._factors, self._tables[bundle.CATALOGUE], items)
-        new = range(len(self._tables[bundle.CATALOGUE]), len(catalogue))
-        tables = self._tables | {bundle.CATALOGUE: catalogue}
-        return ItemLanguageModel(ranker, factors, tables, self._folder, self.questions.cold | frozenset(new))
+        ranker, factors, catalogue = grow(self._ranker, self._factors, self._catalogue, items)
+        cold = self.questions.cold | frozenset(range(len(self._catalogue), len(catalogue)))
+        return ItemLanguageModel(ranker, factors, catalogue, self._histories, self._folder, cold)
 
     @property
     def space_id(self) -> str:
@@ -262,13 +266,13 @@ class ItemLanguageModel:
         return self.questions.history(user)
 
 
-def _read(path: Path, columns: Sequence[str]) -> pa.Table:
-    """A whole table that has at least these columns."""
+def _read(path: Path, columns: Sequence[str], *, others: bool = False) -> pa.Table:
+    """These columns of a table, and on demand all others."""
     try:
-        table = pq.read_table(path)
+        missing = [name for name in columns if name not in pq.read_schema(path).names]
+        table = None if missing else pq.read_table(path, columns=None if others else columns)
     except (OSError, pa.ArrowInvalid) as error:
         raise ArtifactError(f"{path}: not readable ({error}). Restore the folder, or save the model again.") from None
-    missing = [name for name in columns if name not in table.column_names]
-    if missing:
+    if table is None:
         raise ArtifactError(f"{path}: has no column {', '.join(missing)}. Restore the folder, or save the model again.")
     return table

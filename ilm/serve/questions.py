@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,9 @@ from ilm.serve.explanation import Explainer, Explanation
 from ilm.serve.new_items import texts
 from ilm.serve.question import Question, Recommendation, Reply
 
+Histories: TypeAlias = Mapping[str, NDArray[np.int32]]
+"""User id -> item indexes, oldest first."""
+
 
 class Questions:
     """Makes the questions that a model answers; each method says what it raises, `LookupFailed` for a user's mistake.
@@ -30,7 +33,7 @@ class Questions:
     Args:
         ranker: the model.
         catalogue: its items (Parquet columns of `ilm.data.catalogue`).
-        histories: user id -> item indexes, oldest first.
+        histories: of the users.
         item_factors: [n_items, d] CF vectors.
         cold: indexes of items that nobody had met when the model was made.
     """
@@ -39,7 +42,7 @@ class Questions:
         self,
         ranker: HeadRecommender,
         catalogue: pa.Table,
-        histories: Mapping[str, NDArray[np.int32]],
+        histories: Histories,
         item_factors: NDArray[np.float32],
         cold: frozenset[int],
     ) -> None:
@@ -179,11 +182,13 @@ class Questions:
         return difflib.get_close_matches(user, self._histories, n=3, cutoff=0.0) or sorted(self._histories)[:3]
 
 
-def histories(users: pa.Table, sequences: pa.Table) -> dict[str, NDArray[np.int32]]:
-    """User id -> item indexes, oldest first, of a model's tables."""
+def read_histories(users: pa.Table, sequences: pa.Table) -> Histories:
+    """Of a model's tables: ids of users by index, and items by index of the user, users one behind the other."""
     if not len(sequences):
         return {}
     user_ids = dict(zip(users["user_index"].to_pylist(), users["user_id"].to_pylist(), strict=True))
-    indexes, starts = np.unique(sequences["user_index"].to_numpy(), return_index=True)
-    parts = np.split(sequences["item_index"].to_numpy().astype(np.int32), starts[1:])
-    return {user_ids[index]: part for index, part in zip(indexes.tolist(), parts, strict=True)}
+    of_rows = sequences["user_index"].to_numpy()
+    starts = np.append(0, np.flatnonzero(np.diff(of_rows)) + 1)
+    items = sequences["item_index"].to_numpy().astype(np.int32, copy=False)
+    parts = zip(of_rows[starts].tolist(), np.split(items, starts[1:]), strict=True)
+    return {user_ids[index]: part for index, part in parts}
