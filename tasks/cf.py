@@ -23,25 +23,24 @@ def run(step: Step) -> None:
     from dataclasses import replace
 
     import numpy as np
-    import polars as pl
 
     from ilm.cf.als import fit
     from ilm.cf.drift import Drift, load_drift, measure, save_drift
     from ilm.cf.factors import save
     from ilm.data.schema import ITEM_IDS, USER_IDS, read_table
-    from ilm.data.sequences import read_sequences
+    from ilm.data.sequences import train_interactions
     from ilm.files import digest
 
     params, n_items = step.params.cf, read_table(paths.ITEM_IDS, ITEM_IDS).height
     before = read_space(n_items)
     if before is not None and not _is_alike(before[0], params):
         before = None
-    train = read_sequences(paths.SEQUENCES).filter(pl.col("part") == "train")
     if params.backend == "spark":
         print(f"cf  Spark at {params.spark_master}, {params.iterations} iterations from the beginning", flush=True)
+    user_index, item_index = train_interactions(paths.SEQUENCES)
     fitted = fit(
-        train["user_index"].to_numpy(),
-        train["item_index"].to_numpy(),
+        user_index,
+        item_index,
         n_users=read_table(paths.USER_IDS, USER_IDS).height,
         n_items=n_items,
         params=params,
@@ -69,7 +68,7 @@ def run(step: Step) -> None:
         )
     if drift.cosine is not None and drift.neighbour_overlap is not None:
         step.log_metrics({"anchor_cosine": drift.cosine, "anchor_neighbour_overlap": drift.neighbour_overlap})
-    print(f"cf  {train.height:,} interactions  loss {fitted.losses[-1]:.4f}  space {drift.space_id}", flush=True)
+    print(f"cf  {len(user_index):,} interactions  loss {fitted.losses[-1]:.4f}  space {drift.space_id}", flush=True)
     print(f"cf  generation {drift.generation}: {drift.decision} ({drift.reason})", flush=True)
 
 

@@ -13,7 +13,7 @@ LAYERS = {
     "tasks": {"tasks", "ilm"},
     "ilm": {"ilm"},
 }
-BASE = {"errors", "files", "params", "setting_rules"}
+BASE = {"errors", "files", "free_memory", "params", "setting_rules"}
 INSIDE_ILM = {
     "data": set(),
     "cf": set(),

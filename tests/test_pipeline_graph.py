@@ -17,7 +17,7 @@ from tests.fake_project import ROOT
 from tests.test_architecture import imported
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-SHARED = {"errors", "files", "params"}
+SHARED = {"errors", "files", "free_memory", "params"}
 """Modules of `ilm` beside the folders; too small and too often touched to rerun every step for."""
 
 

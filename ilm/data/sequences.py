@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ilm.data.batches import ROWS, Batches
 from ilm.data.schema import PART, SEQUENCES, reading, scan_table
@@ -18,6 +20,18 @@ def read_sequences(path: Path) -> pl.DataFrame:
     """
     with reading(path):
         return scan_sequences(path).collect(engine="streaming")
+
+
+def train_interactions(path: Path) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """User and item of every row of the train part, [rows] each; nothing else is held.
+
+    Raises:
+        ArtifactError: as `read_sequences`.
+    """
+    rows = scan_sequences(path).filter(pl.col("part") == "train").select("user_index", "item_index")
+    with reading(path):
+        found = rows.collect(engine="streaming")
+    return found["user_index"].to_numpy(), found["item_index"].to_numpy()
 
 
 def scan_sequences(path: Path) -> pl.LazyFrame:

@@ -1,6 +1,7 @@
 """What the processes of a training tell the step that started them: files in a folder that all machines share.
 
-    metrics-START.jsonl    every step's values, from the main process; START counts how often it was started
+    started-RANK-START     empty; START counts how often the process of this rank was started before
+    metrics-START.jsonl    every step's values, from the main process
     crash-RANK-PID.txt     the traceback of a process that ended badly; all go on from the last checkpoint
     error.json             a mistake of the user: nobody starts again
 
@@ -23,9 +24,9 @@ class Outbox:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._rank = folder, int(os.environ.get("RANK", 0))
-        if self._rank == 0:  # torchrun's own count of restarts is one machine's
-            self._metrics = folder / f"metrics-{len(list(folder.glob('metrics-*')))}.jsonl"
-            self._metrics.touch()
+        start = len(list(folder.glob(f"started-{self._rank}-*")))  # torchrun's own count is one machine's
+        (folder / f"started-{self._rank}-{start}").touch()
+        self._metrics = folder / f"metrics-{start}.jsonl"
 
     def is_over(self) -> bool:
         """Whether an earlier start has met a mistake that is still there."""
@@ -56,8 +57,8 @@ class Inbox:
 
     @property
     def restarts(self) -> int:
-        """How often the processes were started again."""
-        return max(map(_start, self._folder.glob("metrics-*.jsonl")), default=0)
+        """How often the processes were started again; one that was killed early may have been started less often."""
+        return max(map(_start, self._folder.glob("started-*")), default=0)
 
     def values(self) -> list[tuple[int, dict[str, float]]]:
         """What was logged since the last call: (step, values). What is trained again after a restart is not told again.
@@ -91,4 +92,4 @@ class Inbox:
 
 
 def _start(file: Path) -> int:
-    return int(file.stem.split("-")[1])
+    return int(file.stem.rpartition("-")[2])

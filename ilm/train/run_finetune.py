@@ -22,7 +22,8 @@ from ilm.prompts.rendering import item_names
 from ilm.prompts.templates import TASKS
 from ilm.train.checkpoint import CheckpointStore, training_key
 from ilm.train.distributed import find_hardware
-from ilm.train.features import read_examples, read_pairs
+from ilm.train.examples import read_examples
+from ilm.train.features import read_pairs
 from ilm.train.held_out import split_material
 from ilm.train.memory import require_memory
 from ilm.train.stage2 import Stage2Data, finetune

@@ -21,6 +21,7 @@ def learn(user_items: "csr_matrix", params: CfParams, start: NDArray[np.float32]
     iteration would lead away again. Items that have no vector there begin at next to nothing, as usual.
     """
     from implicit.als import AlternatingLeastSquares
+    from scipy.sparse import csr_matrix
 
     losses: list[float] = []
     iterations = params.iterations if start is None else params.warm_iterations
@@ -36,8 +37,9 @@ def learn(user_items: "csr_matrix", params: CfParams, start: NDArray[np.float32]
     )
     if start is not None:
         model.item_factors, model.user_factors = beginning(user_items, params, start)
+    confidences = np.full(user_items.nnz, 1.0 + params.alpha, dtype=np.float32)
     model.fit(
-        (1.0 + params.alpha) * user_items,
+        csr_matrix((confidences, user_items.indices, user_items.indptr), shape=user_items.shape),  # the same indices
         show_progress=sys.stderr.isatty(),
         callback=lambda _step, _seconds, loss: losses.append(float(loss)),
     )

@@ -36,6 +36,14 @@ def test_steps_that_are_done_again_after_a_restart_are_not_told_again(
     assert inbox.restarts == 1
 
 
+def test_restart_is_counted_though_the_main_process_was_ended_before_it_said_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for rank in (1, 1, 0):
+        started(tmp_path, monkeypatch, rank)
+    assert Inbox(tmp_path).restarts == 1
+
+
 def test_other_values_of_the_same_step_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outbox, inbox = started(tmp_path, monkeypatch), Inbox(tmp_path)
     outbox.log({"loss": 1.0}, 7)
