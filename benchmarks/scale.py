@@ -2,7 +2,7 @@
 
 `python -m benchmarks.scale --rows 1000000 5000000 25000000` runs each step as `dvc repro` does, a process of its own,
 on a made-up log (`benchmarks.synthetic_log`), and writes reports/scale/scale.json and scale.png: figures, slopes,
-curves.
+curves. `--spark 1000000 5000000` runs `cf` with Spark on these cores as well, at those lengths.
 """
 
 import argparse
@@ -24,6 +24,8 @@ from ilm.files import write_json
 TABLES = ("ingest", "validate", "split", "cf", "pairs")
 """Steps that go through the whole log."""
 STEPS = (*TABLES, "pretrain", "finetune", "evaluate")
+SPARK = "cf, Spark"
+"""Step `cf` with the other engine."""
 REPORT = Path("reports/scale")
 USERS = 1000
 """Who are asked in step `evaluate`."""
@@ -37,12 +39,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """Stage 1 and stage 2 take steps that do not depend on the log; a few, so that there is something to evaluate."""
 
 
-def main(rows: list[int], scratch: Path | None) -> None:
+def main(rows: list[int], spark: list[int], scratch: Path | None) -> None:
     """Measure, fit, write the report."""
     measured = []
     for count in rows:
         with tempfile.TemporaryDirectory(prefix="ilm-scale-", dir=scratch) as folder:
-            measured.append({"rows": count, "steps": measure(Path(folder) / "project", count)})
+            project = Path(folder) / "project"
+            steps = measure(project, count) | ({SPARK: measure_spark(project)} if count in spark else {})
+        measured.append({"rows": count, "steps": steps})
         print(json.dumps(measured[-1]), flush=True)
         REPORT.mkdir(parents=True, exist_ok=True)
         write_json(REPORT / "scale.json", {"measured": measured, "slopes": slopes(measured)})
@@ -54,12 +58,23 @@ def measure(project: Path, rows: int) -> dict[str, dict[str, float]]:
     (project / "data/previous").mkdir(parents=True)  # of a first generation
     for name in ("dvc.yaml", "params.yaml"):
         shutil.copyfile(name, project / name)
-    params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
-    for section, values in SETTINGS.items():
-        params[section] |= values
-    (project / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    _set(project, SETTINGS)
     write(project / "data", rows)
     return {step: _step(project, step) for step in STEPS}
+
+
+def measure_spark(project: Path) -> dict[str, float]:
+    """Of step `cf` on Spark, over again; the memory is that of Python or of Java, whichever has more."""
+    _set(project, {"cf": {"backend": "spark", "spark_master": "local[2]"}})
+    return _step(project, "cf")
+
+
+def _set(project: Path, settings: dict[str, dict[str, Any]]) -> None:
+    file = project / "params.yaml"
+    params = yaml.safe_load(file.read_text(encoding="utf-8"))
+    for section, values in settings.items():
+        params[section] |= values
+    file.write_text(yaml.safe_dump(params), encoding="utf-8")
 
 
 def _step(project: Path, step: str) -> dict[str, float]:
@@ -78,13 +93,14 @@ def _environment() -> dict[str, str]:
 
 def slopes(measured: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Of a straight line through each step's figures: seconds and GB for a million rows more, GB of none at all."""
-    if len(measured) < 2:
-        return {}
-    millions = np.array([entry["rows"] / 1e6 for entry in measured])
     fitted = {}
-    for step in STEPS:
+    for step in (*STEPS, SPARK):
+        having = [entry for entry in measured if step in entry["steps"]]
+        if len(having) < 2:
+            continue
+        millions = np.array([entry["rows"] / 1e6 for entry in having])
         seconds, gigabytes = (
-            np.polyfit(millions, [entry["steps"][step][name] * scale for entry in measured], 1)
+            np.polyfit(millions, [entry["steps"][step][name] * scale for entry in having], 1)
             for name, scale in (("seconds", 1.0), ("mb", 1e-3))
         )
         fitted[step] = {
@@ -104,9 +120,11 @@ def draw(measured: list[dict[str, Any]], path: Path) -> None:
 
     figure, both = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for axes, name, label, scale in ((both[0], "seconds", "seconds", 1.0), (both[1], "mb", "peak memory, GB", 1e-3)):
-        for step in STEPS:
-            values = [entry["steps"][step][name] * scale for entry in measured]
-            axes.plot([entry["rows"] / 1e6 for entry in measured], values, marker="o", label=step)
+        for step in (*STEPS, SPARK):
+            having = [entry for entry in measured if step in entry["steps"]]
+            values = [entry["steps"][step][name] * scale for entry in having]
+            if having:
+                axes.plot([entry["rows"] / 1e6 for entry in having], values, marker="o", label=step)
         axes.set(xlabel="million interactions", ylabel=label, ylim=(0, None), xlim=(0, None))
         axes.grid(alpha=0.3)
     both[0].legend(frameon=False)
@@ -116,6 +134,7 @@ def draw(measured: list[dict[str, Any]], path: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 5_000_000, 25_000_000])
+    parser.add_argument("--spark", type=int, nargs="*", default=[], help="at which of these lengths `cf` on Spark, too")
     parser.add_argument("--scratch", type=Path, help="where the made-up logs go; a temporary folder if not said")
     arguments = parser.parse_args()
-    main(arguments.rows, arguments.scratch)
+    main(arguments.rows, arguments.spark, arguments.scratch)

@@ -9,7 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scale import STEPS, TABLES
+from benchmarks.scale import SPARK, STEPS, TABLES
+from benchmarks.scale_engines import (
+    CONTEXT_FLOPS,
+    CORES,
+    GPU_FLOPS,
+    factorisation,
+    item_context,
+    machine,
+    recommendations,
+)
 from benchmarks.synthetic_log import ROWS_PER_USER
 from ilm.model.head import HEAD_WIDTH
 from ilm.params import Params
@@ -17,13 +26,8 @@ from ilm.train.memory import ADAM
 
 LOGS = {"1 million": 1e6, "100 million": 1e8, "1 billion": 1e9, "10 billion": 1e10}
 CATALOGUES = {"10,000": 1e4, "1 million": 1e6, "100 million": 1e8}
-CONTEXT_FLOPS = 6 * HEAD_WIDTH
-"""Of one item's score at one place, forward and back: two for each product, three products."""
-GPU_FLOPS = 2e14
-"""Of one H100 in bfloat16 at two fifths of its peak."""
 PRICES = {"gb_hour": 0.005, "core_hour": 0.03, "gpu_hour": 3.0}
 """US dollars, of the order of what clouds ask in 2026; yours may differ."""
-CORES = 2
 PORTIONS = 128
 """Into how many a step deals the log out at least, when it is longer than so many million rows (`ilm.data.buckets`)."""
 PORTION_GB = {"split": 0.17, "pairs": 0.16}
@@ -32,13 +36,14 @@ PORTION_GB = {"split": 0.17, "pairs": 0.16}
 
 def measured(found: dict[str, Any]) -> str:
     """Seconds and peak memory of each step, by length of the log."""
-    lines = ["| interactions | " + " | ".join(STEPS) + " |", "|---" * (len(STEPS) + 1) + "|"]
-    for entry in sorted(found["measured"], key=lambda entry: entry["rows"]):
-        costs = [entry["steps"][step] for step in STEPS]
-        cells = [f"{cost['seconds']:.0f} s, {cost['mb'] / 1e3:.1f} GB" for cost in costs]
-        lines.append(f"| {entry['rows'] / 1e6:.0f} million | " + " | ".join(cells) + " |")
     slopes = found["slopes"]
-    each = [f"{slopes[s]['seconds_per_million']:.2g} s, {slopes[s]['gb_per_million'] * 1e3:.0f} MB" for s in STEPS]
+    steps = [step for step in (*STEPS, SPARK) if step in slopes]
+    lines = ["| interactions | " + " | ".join(steps) + " |", "|---" * (len(steps) + 1) + "|"]
+    for entry in sorted(found["measured"], key=lambda entry: entry["rows"]):
+        costs = [entry["steps"].get(step) for step in steps]
+        cells = [f"{cost['seconds']:.0f} s, {cost['mb'] / 1e3:.1f} GB" if cost else "" for cost in costs]
+        lines.append(f"| {entry['rows'] / 1e6:.0f} million | " + " | ".join(cells) + " |")
+    each = [f"{slopes[s]['seconds_per_million']:.2g} s, {slopes[s]['gb_per_million'] * 1e3:.0f} MB" for s in steps]
     return "\n".join([*lines, "| **each million more** | " + " | ".join(each) + " |"])
 
 
@@ -52,8 +57,33 @@ def logs(found: dict[str, Any]) -> str:
             name += ", measured"
             costs = [(known[rows][step]["seconds"], known[rows][step]["mb"] / 1e3) for step in TABLES]
         cells = [f"{_hours(seconds)}, {_size(gigabytes)}" for seconds, gigabytes in costs]
-        dollars = sum(s / 3600 * (PRICES["gb_hour"] * gb + PRICES["core_hour"] * CORES) for s, gb in costs)
+        dollars = sum(_dollars(seconds, CORES, gigabytes) for seconds, gigabytes in costs)
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {dollars:.2g} |")
+    return "\n".join(lines)
+
+
+def engines(found: dict[str, Any]) -> str:
+    """For each log with each catalogue: engine, size and hours of what takes long; the memory of the largest step;
+    dollars."""
+    head = [
+        "interactions",
+        "items",
+        "`cf`",
+        "item context of `finetune`",
+        "`recommend --all-users`",
+        "memory",
+        "dollars",
+    ]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for log, rows in LOGS.items():
+        for catalogue, items in CATALOGUES.items():
+            step, gigabytes, size = machine(found["measured"], rows, items)
+            costs = [factorisation(found["measured"], rows, items), item_context(rows, items)]
+            costs.append(recommendations(rows, items))
+            cells = [f"`{engine}`, {_units(engine, count)}, {_hours(seconds)}" for engine, count, seconds in costs]
+            cells.append(f"{_size(gigabytes)} (`{step}`)" + ("" if size else ": not supported"))
+            cells.append(f"{sum(_price(*cost, size) for cost in costs):.2g}" if size else "")
+            lines.append(f"| {log} | {catalogue} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -80,6 +110,21 @@ def catalogues() -> str:
     return "\n".join(lines)
 
 
+def _units(engine: str, count: int) -> str:
+    kind = "GPU" if engine == "torchrun" else "core"
+    return f"{count:,} {kind}" + ("s" if count > 1 else "")
+
+
+def _price(engine: str, count: int, seconds: float, gigabytes: float) -> float:
+    if engine == "torchrun":
+        return seconds / 3600 * count * PRICES["gpu_hour"]
+    return _dollars(seconds, count, gigabytes)
+
+
+def _dollars(seconds: float, cores: int, gigabytes: float) -> float:
+    return seconds / 3600 * (PRICES["gb_hour"] * gigabytes + PRICES["core_hour"] * cores)
+
+
 def _cost(step: str, slope: dict[str, float], millions: float) -> tuple[float, float]:
     portions = PORTION_GB.get(step, 0) * max(0, millions / PORTIONS - 1)
     return slope["seconds_per_million"] * millions, slope["gb_of_none"] + slope["gb_per_million"] * millions + portions
@@ -102,4 +147,4 @@ def _size(gigabytes: float) -> str:
 
 if __name__ == "__main__":
     found = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    print("\n\n".join([measured(found), logs(found), catalogues()]))
+    print("\n\n".join([measured(found), logs(found), engines(found), catalogues()]))

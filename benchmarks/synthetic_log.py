@@ -25,7 +25,7 @@ FIRST, DAYS = datetime(2022, 1, 1, tzinfo=UTC), 730
 
 def write(folder: Path, rows: int, seed: int = 0) -> None:
     """Write a log of so many rows; equal arguments, equal files."""
-    users, items = max(200, rows // ROWS_PER_USER), max(200, int(ITEMS_PER_ROOT * rows**0.5))
+    users, items = max(200, rows // ROWS_PER_USER), items_of(rows)
     rng = np.random.default_rng(seed)
     active, popular = rng.lognormal(0.0, SIGMA, users), np.arange(1, items + 1) ** -EXPONENT
     draw_users, draw_items = cumulated(active), cumulated(rng.permutation(popular))
@@ -42,6 +42,11 @@ def write(folder: Path, rows: int, seed: int = 0) -> None:
         log = _rows(rng, count, (done, rows), draw_users, draw_items)
         log.write_parquet(folder / (f"logs/{number:05}.parquet" if done else "raw/interactions.parquet"))
         done, number = done + count, number + 1
+
+
+def items_of(rows: int) -> int:
+    """How many items a log of so many rows has."""
+    return max(200, int(ITEMS_PER_ROOT * rows**0.5))
 
 
 def cumulated(weights: NDArray[np.float64]) -> NDArray[np.float64]:

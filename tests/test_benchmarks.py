@@ -12,6 +12,7 @@ from benchmarks import (
     rank_head,
     recommend,
     scale,
+    scale_engines,
     scale_table,
     serve,
     serve_exchange,
@@ -19,6 +20,7 @@ from benchmarks import (
     stage2_step,
     trie_beams,
 )
+from benchmarks.synthetic_log import items_of
 from benchmarks.timing import interleaved
 from benchmarks.untrained import untrained
 from ilm.params import FinetuneParams
@@ -150,6 +152,57 @@ def test_longer_logs_are_worked_out_along_the_line_through_what_was_measured():
     assert "| 1 million, measured | " in scale_table.logs(found)
     hours = 5 * 200 / 3600
     assert f"| {hours * (10.5 * 0.005 + 2 * 0.03):.2g} |" in scale_table.logs(found)
+
+
+def test_a_step_that_was_measured_at_some_lengths_alone_has_a_slope_of_these_and_gaps():
+    cost = {"seconds": 1.0, "mb": 500.0}
+    measured = [{"rows": rows * 1_000_000, "steps": dict.fromkeys(scale.STEPS, cost)} for rows in (1, 4, 9)]
+    for entry, seconds in zip(measured, (10, 40), strict=False):
+        entry["steps"] |= {scale.SPARK: {"seconds": seconds, "mb": 500.0}}
+    found = {"measured": measured, "slopes": scale.slopes(measured)}
+    assert found["slopes"][scale.SPARK]["seconds_per_million"] == 10
+    assert scale_table.measured(found).splitlines()[4].endswith("| 1 s, 0.5 GB |  |")
+
+
+def planes(rows_millions: list[int]) -> list[dict]:
+    """As if measured: each step takes 1 GB, 20 MB for a million interactions, 5 MB for a thousand items; 100 s for a
+    million interactions, with Spark 200."""
+    measured = []
+    for rows in (millions * 1_000_000 for millions in rows_millions):
+        cost = {"seconds": rows / 1e4, "mb": 1000 + 20 * rows / 1e6 + 5 * items_of(rows) / 1e3}
+        steps = dict.fromkeys(scale.STEPS, cost) | {scale.SPARK: cost | {"seconds": rows / 5e3}}
+        measured.append({"rows": rows, "steps": steps})
+    return measured
+
+
+def test_what_an_interaction_and_what_an_item_takes_is_told_apart():
+    assert scale_engines.plane(planes([1, 5, 25, 100]), "finetune", "mb") == pytest.approx((1000, 20, 5), rel=1e-3)
+    assert scale_engines.at(planes([1, 5, 25]), "cf", "mb", 2e6, 1e6) == pytest.approx(1000 + 40 + 5000, rel=1e-3)
+
+
+def test_another_engine_is_named_where_two_cores_are_not_done_in_a_night():
+    measured = planes([1, 5, 25])
+    assert scale_engines.factorisation(measured, 1e8, 1e4)[0::2] == ("implicit-cpu", pytest.approx(1e4, rel=1e-3))
+    assert scale_engines.factorisation(measured, 1e9, 1e4) == ("spark", 16, pytest.approx(2e5 / 8, rel=1e-3))
+    flops = 8 * (1e6 / 150) * 20 * 1e4 * 6 * 256  # epochs, histories of 20 places, items, three products
+    assert scale_engines.item_context(1e6, 1e4) == ("local", 2, pytest.approx(flops / 1e11))
+    assert scale_engines.item_context(1e8, 1e6) == ("torchrun", 1, pytest.approx(1e4 * flops / 2e14))
+    assert scale_engines.recommendations(1.5e8, 0) == ("local", 2, pytest.approx(1e6 / 56))
+    assert scale_engines.recommendations(1.5e9, 0) == ("ray", 16, pytest.approx(1e7 / 56 / 8))
+
+
+@pytest.mark.parametrize(("items", "size"), [(1e3, 24), (5e6, 64), (1e9, None)])
+def test_the_smallest_machine_with_enough_memory_is_named_or_none(items, size):
+    assert scale_engines.machine(planes([1, 5, 25]), 1e6, items)[2] == size
+
+
+def test_what_no_machine_holds_is_not_supported_and_has_no_price(monkeypatch):
+    monkeypatch.setattr(scale_engines, "MACHINES", (24,))
+    lines = scale_table.engines({"measured": planes([1, 5, 25])}).splitlines()[2:]
+    assert len(lines) == 12
+    seconds = 100 + 163.84 + 119.4  # cf; 8 x 6,667 x 20 x 10,000 x 1,536 / 1e11; 6,667 / 56, and the products
+    assert lines[0].endswith(f"| 1.1 GB (`cf`) | {seconds / 3600 * (24 * 0.005 + 2 * 0.03):.2g} |")
+    assert lines[2].endswith("| 501 GB (`cf`): not supported |  |")
 
 
 def test_larger_catalogues_take_what_the_settings_say():
