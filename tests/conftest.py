@@ -3,6 +3,7 @@
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         trained = "trained" in getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group("trained" if trained else item.nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(tryfirst=True)  # before fixtures, some of which take many minutes
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """No slow test begins after SLOW_TESTS_BEGIN_BEFORE (seconds of the epoch): CI has a limit."""
+    moment = float(os.environ.get("SLOW_TESTS_BEGIN_BEFORE", "inf"))
+    if item.get_closest_marker("slow") and time.time() > moment:
+        pytest.skip("no time was left for it")
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from tests.conftest import pytest_runtest_setup
 from tests.fake_project import ROOT
 
 
@@ -85,3 +87,15 @@ def test_make_target_runs_what_it_is_named_after(target: str, commands: list[str
 def test_ci_runs_tests_then_lint() -> None:
     script = (ROOT / ".ci/run").read_text()
     assert script.index("make test") < script.index("make lint")
+
+
+def test_slow_tests_do_not_begin_after_the_moment_that_ci_sets(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLOW_TESTS_BEGIN_BEFORE", "1")
+    pytest_runtest_setup(request.node)
+    request.node.add_marker(pytest.mark.slow)
+    with pytest.raises(pytest.skip.Exception, match="no time was left"):
+        pytest_runtest_setup(request.node)
+    monkeypatch.setenv("SLOW_TESTS_BEGIN_BEFORE", str(time.time() + 60))
+    pytest_runtest_setup(request.node)
