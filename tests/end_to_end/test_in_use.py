@@ -87,6 +87,7 @@ def test_mlflows_own_server_answers_as_the_command_line_does(trained: Path) -> N
     assert "Traceback" not in json.dumps(refused[1])
 
 
+@pytest.mark.slow
 def test_what_the_page_exports_answers_as_the_registered_champion(trained: Path, tmp_path: Path) -> None:
     whole, small = (run_on_page(trained, words, tmp_path) for words in lines("export.md", "ilm"))
     assert recommended(trained, "--model", str(whole)) == recommended(trained, "--model", str(small))

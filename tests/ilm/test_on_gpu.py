@@ -69,12 +69,18 @@ def trained(device: torch.device, features: Path, out: Path) -> list[list[dict[s
             "pretrain": {"steps": 4},
             "finetune": {"encoder_learning_rate": 1e-4, "gradient_accumulation": 2, "wish_prompts": 16, "steps": 4},
         },
-        {"model": {"encoder": "mlp"}, "pretrain": {"recipe": "none"}, "finetune": {"item_context": False}},
-        {
-            "model": {"encoder": "text"},
-            "pretrain": {"recipe": "none"},
-            "finetune": {"mixture": {"sequential": 3, "straightforward": 1, "conversation": 1}},
-        },
+        pytest.param(
+            {"model": {"encoder": "mlp"}, "pretrain": {"recipe": "none"}, "finetune": {"item_context": False}},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {
+                "model": {"encoder": "text"},
+                "pretrain": {"recipe": "none"},
+                "finetune": {"mixture": {"sequential": 3, "straightforward": 1, "conversation": 1}},
+            },
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_training_has_the_losses_of_the_cpu(
