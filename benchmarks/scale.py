@@ -95,20 +95,21 @@ def slopes(measured: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Of a straight line through each step's figures: seconds and GB for a million rows more, GB of none at all."""
     fitted = {}
     for step in (*STEPS, SPARK):
-        having = [entry for entry in measured if step in entry["steps"]]
-        if len(having) < 2:
-            continue
-        millions = np.array([entry["rows"] / 1e6 for entry in having])
-        seconds, gigabytes = (
-            np.polyfit(millions, [entry["steps"][step][name] * scale for entry in having], 1)
-            for name, scale in (("seconds", 1.0), ("mb", 1e-3))
-        )
-        fitted[step] = {
-            "seconds_per_million": round(float(seconds[0]), 3),
-            "gb_per_million": round(float(gigabytes[0]), 4),
-            "gb_of_none": round(float(gigabytes[1]), 2),
-        }
+        timed, weighed = known(measured, step, "seconds"), known(measured, step, "mb")
+        if min(len(timed[0]), len(weighed[0])) > 1:
+            (seconds, _), (megabytes, of_none) = np.polyfit(*timed, 1), np.polyfit(*weighed, 1)
+            fitted[step] = {
+                "seconds_per_million": round(float(seconds), 3),
+                "gb_per_million": round(float(megabytes) / 1e3, 4),
+                "gb_of_none": round(float(of_none) / 1e3, 2),
+            }
     return fitted
+
+
+def known(measured: list[dict[str, Any]], step: str, name: str) -> tuple[list[float], list[float]]:
+    """Million rows, and a step's "seconds" or "mb" there, where it was measured."""
+    having = [entry for entry in measured if name in entry["steps"].get(step, {})]
+    return [entry["rows"] / 1e6 for entry in having], [entry["steps"][step][name] for entry in having]
 
 
 def draw(measured: list[dict[str, Any]], path: Path) -> None:
@@ -121,10 +122,9 @@ def draw(measured: list[dict[str, Any]], path: Path) -> None:
     figure, both = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for axes, name, label, scale in ((both[0], "seconds", "seconds", 1.0), (both[1], "mb", "peak memory, GB", 1e-3)):
         for step in (*STEPS, SPARK):
-            having = [entry for entry in measured if step in entry["steps"]]
-            values = [entry["steps"][step][name] * scale for entry in having]
-            if having:
-                axes.plot([entry["rows"] / 1e6 for entry in having], values, marker="o", label=step)
+            millions, values = known(measured, step, name)
+            if millions:
+                axes.plot(millions, np.array(values) * scale, marker="o", label=step)
         axes.set(xlabel="million interactions", ylabel=label, ylim=(0, None), xlim=(0, None))
         axes.grid(alpha=0.3)
     both[0].legend(frameon=False)

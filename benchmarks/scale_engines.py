@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.scale import SPARK
+from benchmarks.scale import SPARK, known
 from benchmarks.synthetic_log import ROWS_PER_USER, items_of
 from ilm.model.head import HEAD_WIDTH
 from ilm.params import Params
@@ -32,9 +32,9 @@ def plane(measured: list[dict[str, Any]], step: str, name: str) -> tuple[float, 
     """Of a step's "seconds" or "mb": in any case, for a million interactions, for a thousand items."""
     from scipy.optimize import nnls
 
-    having = [entry for entry in measured if step in entry["steps"]]
-    sizes = np.array([[1, entry["rows"] / 1e6, items_of(entry["rows"]) / 1e3] for entry in having])
-    of_none, of_million, of_thousand = nnls(sizes, np.array([entry["steps"][step][name] for entry in having]))[0]
+    millions, values = known(measured, step, name)
+    sizes = np.array([[1, count, items_of(round(count * 1e6)) / 1e3] for count in millions])
+    of_none, of_million, of_thousand = nnls(sizes, np.array(values))[0]
     return float(of_none), float(of_million), float(of_thousand)
 
 
@@ -50,7 +50,7 @@ def factorisation(measured: list[dict[str, Any]], rows: float, items: float) -> 
     seconds = at(measured, "cf", "seconds", rows, items)
     if seconds <= NIGHT:
         return "implicit-cpu", CORES, seconds
-    seconds = at(measured, SPARK, "seconds", rows, items)
+    seconds = float(np.polyfit(*known(measured, SPARK, "seconds"), 1)[0]) * rows / 1e6  # at too few lengths for a plane
     cores = _shared(seconds) * CORES
     return "spark", cores, seconds * CORES / cores
 

@@ -40,8 +40,7 @@ def measured(found: dict[str, Any]) -> str:
     steps = [step for step in (*STEPS, SPARK) if step in slopes]
     lines = ["| interactions | " + " | ".join(steps) + " |", "|---" * (len(steps) + 1) + "|"]
     for entry in sorted(found["measured"], key=lambda entry: entry["rows"]):
-        costs = [entry["steps"].get(step) for step in steps]
-        cells = [f"{cost['seconds']:.0f} s, {cost['mb'] / 1e3:.1f} GB" if cost else "" for cost in costs]
+        cells = [_cell(entry["steps"].get(step, {})) for step in steps]
         lines.append(f"| {entry['rows'] / 1e6:.0f} million | " + " | ".join(cells) + " |")
     each = [f"{slopes[s]['seconds_per_million']:.2g} s, {slopes[s]['gb_per_million'] * 1e3:.0f} MB" for s in steps]
     return "\n".join([*lines, "| **each million more** | " + " | ".join(each) + " |"])
@@ -50,7 +49,7 @@ def measured(found: dict[str, Any]) -> str:
 def logs(found: dict[str, Any]) -> str:
     """Hours and memory of each step, by length of the log, and dollars of all of them; as measured, where it was."""
     lines = ["| interactions | " + " | ".join(TABLES) + " | dollars |", "|---" * (len(TABLES) + 2) + "|"]
-    known = {entry["rows"]: entry["steps"] for entry in found["measured"]}
+    known = {entry["rows"]: entry["steps"] for entry in found["measured"] if "seconds" in entry["steps"][TABLES[0]]}
     for name, rows in LOGS.items():
         costs = [_cost(step, found["slopes"][step], rows / 1e6) for step in TABLES]
         if rows in known:
@@ -108,6 +107,12 @@ def catalogues() -> str:
             f"{2e-9 * HEAD_WIDTH * items:.2g} GFLOP |"
         )
     return "\n".join(lines)
+
+
+def _cell(cost: dict[str, float]) -> str:
+    """Of what was measured: the time is left out where something else ran beside it."""
+    seconds = [f"{cost['seconds']:.0f} s"] if "seconds" in cost else []
+    return ", ".join([*seconds, f"{cost['mb'] / 1e3:.1f} GB"]) if cost else ""
 
 
 def _units(engine: str, count: int) -> str:

@@ -164,6 +164,19 @@ def test_a_step_that_was_measured_at_some_lengths_alone_has_a_slope_of_these_and
     assert scale_table.measured(found).splitlines()[4].endswith("| 1 s, 0.5 GB |  |")
 
 
+def test_memory_counts_where_the_time_was_not_taken():
+    measured = [
+        {"rows": 1_000_000, "steps": {step: {"seconds": 2.0, "mb": 510.0} for step in scale.STEPS}},
+        {"rows": 3_000_000, "steps": {step: {"seconds": 6.0, "mb": 530.0} for step in scale.STEPS}},
+        {"rows": 100_000_000, "steps": {step: {"mb": 510.0} for step in scale.STEPS}},
+    ]
+    found = {"measured": measured, "slopes": scale.slopes(measured)}
+    assert found["slopes"]["cf"]["seconds_per_million"] == 2
+    assert abs(found["slopes"]["cf"]["gb_per_million"]) < 1e-3, "10 MB without the last"
+    assert scale_table.measured(found).splitlines()[4].startswith("| 100 million | 0.5 GB | 0.5 GB |")
+    assert "| 100 million | 3.3 min, " in scale_table.logs(found)
+
+
 def planes(rows_millions: list[int]) -> list[dict]:
     """As if measured: each step takes 1 GB, 20 MB for a million interactions, 5 MB for a thousand items; 100 s for a
     million interactions, with Spark 200."""
