@@ -119,7 +119,7 @@ def draw(measured: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, both = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure, both = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for axes, name, label, scale in ((both[0], "seconds", "seconds", 1.0), (both[1], "mb", "peak memory, GB", 1e-3)):
         for step in (*STEPS, SPARK):
             millions, values = known(measured, step, name)
@@ -127,7 +127,7 @@ def draw(measured: list[dict[str, Any]], path: Path) -> None:
                 axes.plot(millions, np.array(values) * scale, marker="o", label=step)
         axes.set(xlabel="million interactions", ylabel=label, ylim=(0, None), xlim=(0, None))
         axes.grid(alpha=0.3)
-    both[0].legend(frameon=False)
+    figure.legend(*both[1].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     figure.savefig(path, dpi=120)
 
 

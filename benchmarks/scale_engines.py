@@ -1,8 +1,8 @@
 """Which engine for which step, for logs and catalogues of any size: what fits a machine, and is done in a night.
 
-Memory and time are planes through what `benchmarks.scale` measured: so much for a million interactions, so much for a
-thousand items, so much in any case. In the made-up logs both grow together, but not alike (items as the root of the
-rows), which is what tells them apart; no share may be negative.
+Memory and time of `cf` are straight lines through what `benchmarks.scale` measured. The memory of later steps is a
+plane: so much for a million interactions, so much for a thousand items, so much in any case. In the made-up logs both
+grow together, but not alike (items as the root of the rows), which tells them apart; no share may be negative.
 """
 
 from typing import Any
@@ -28,29 +28,29 @@ MACHINES = (24, 64, 256, 1024)
 """GB of memory that one machine has."""
 
 
-def plane(measured: list[dict[str, Any]], step: str, name: str) -> tuple[float, float, float]:
-    """Of a step's "seconds" or "mb": in any case, for a million interactions, for a thousand items."""
+def line(measured: list[dict[str, Any]], step: str, name: str, rows: float) -> float:
+    """A step's "seconds" or "mb" at so many rows, on the straight line through what was measured."""
+    of_million, of_none = np.polyfit(*known(measured, step, name), 1)
+    return float(max(of_none, 0) + of_million * rows / 1e6)
+
+
+def plane(measured: list[dict[str, Any]], step: str) -> tuple[float, float, float]:
+    """MB of a step: in any case, for a million interactions, for a thousand items."""
     from scipy.optimize import nnls
 
-    millions, values = known(measured, step, name)
+    millions, values = known(measured, step, "mb")
     sizes = np.array([[1, count, items_of(round(count * 1e6)) / 1e3] for count in millions])
     of_none, of_million, of_thousand = nnls(sizes, np.array(values))[0]
     return float(of_none), float(of_million), float(of_thousand)
 
 
-def at(measured: list[dict[str, Any]], step: str, name: str, rows: float, items: float) -> float:
-    """A step's "seconds" or "mb" on that plane."""
-    of_none, of_million, of_thousand = plane(measured, step, name)
-    return of_none + of_million * rows / 1e6 + of_thousand * items / 1e3
-
-
-def factorisation(measured: list[dict[str, Any]], rows: float, items: float) -> tuple[str, int, float]:
+def factorisation(measured: list[dict[str, Any]], rows: float) -> tuple[str, int, float]:
     """Engine of `cf`, cores, seconds: Spark where two cores are not done in a night, with enough workers that they are;
     that twice the cores take half the time is assumed."""
-    seconds = at(measured, "cf", "seconds", rows, items)
+    seconds = line(measured, "cf", "seconds", rows)
     if seconds <= NIGHT:
         return "implicit-cpu", CORES, seconds
-    seconds = float(np.polyfit(*known(measured, SPARK, "seconds"), 1)[0]) * rows / 1e6  # at too few lengths for a plane
+    seconds = line(measured, SPARK, "seconds", rows)
     cores = _shared(seconds) * CORES
     return "spark", cores, seconds * CORES / cores
 
@@ -76,8 +76,10 @@ def recommendations(rows: float, items: float) -> tuple[str, int, float]:
 
 def machine(measured: list[dict[str, Any]], rows: float, items: float) -> tuple[str, float, int | None]:
     """Step that wants most memory, GB that it wants, GB of the smallest machine that has them; None: none has."""
-    steps = ("cf", "pretrain", "finetune", "evaluate")
-    gigabytes = {step: at(measured, step, "mb", rows, items) / 1e3 for step in steps}
+    gigabytes = {"cf": line(measured, "cf", "mb", rows) / 1e3}
+    for step in ("pretrain", "finetune", "evaluate"):
+        of_none, of_million, of_thousand = plane(measured, step)
+        gigabytes[step] = (of_none + of_million * rows / 1e6 + of_thousand * items / 1e3) / 1e3
     step = max(gigabytes, key=lambda step: gigabytes[step])
     return step, gigabytes[step], next((size for size in MACHINES if gigabytes[step] <= size), None)
 

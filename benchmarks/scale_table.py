@@ -57,7 +57,7 @@ def logs(found: dict[str, Any]) -> str:
             costs = [(known[rows][step]["seconds"], known[rows][step]["mb"] / 1e3) for step in TABLES]
         cells = [f"{_hours(seconds)}, {_size(gigabytes)}" for seconds, gigabytes in costs]
         dollars = sum(_dollars(seconds, CORES, gigabytes) for seconds, gigabytes in costs)
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {dollars:.2g} |")
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {_money(dollars)} |")
     return "\n".join(lines)
 
 
@@ -77,11 +77,11 @@ def engines(found: dict[str, Any]) -> str:
     for log, rows in LOGS.items():
         for catalogue, items in CATALOGUES.items():
             step, gigabytes, size = machine(found["measured"], rows, items)
-            costs = [factorisation(found["measured"], rows, items), item_context(rows, items)]
+            costs = [factorisation(found["measured"], rows), item_context(rows, items)]
             costs.append(recommendations(rows, items))
             cells = [f"`{engine}`, {_units(engine, count)}, {_hours(seconds)}" for engine, count, seconds in costs]
             cells.append(f"{_size(gigabytes)} (`{step}`)" + ("" if size else ": not supported"))
-            cells.append(f"{sum(_price(*cost, size) for cost in costs):.2g}" if size else "")
+            cells.append(_money(sum(_price(*cost, size) for cost in costs)) if size else "")
             lines.append(f"| {log} | {catalogue} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -128,6 +128,10 @@ def _price(engine: str, count: int, seconds: float, gigabytes: float) -> float:
 
 def _dollars(seconds: float, cores: int, gigabytes: float) -> float:
     return seconds / 3600 * (PRICES["gb_hour"] * gigabytes + PRICES["core_hour"] * cores)
+
+
+def _money(dollars: float) -> str:
+    return f"{dollars:.2g}" if dollars < 100 else f"{dollars:.0f}"
 
 
 def _cost(step: str, slope: dict[str, float], millions: float) -> tuple[float, float]:

@@ -189,14 +189,16 @@ def planes(rows_millions: list[int]) -> list[dict]:
 
 
 def test_what_an_interaction_and_what_an_item_takes_is_told_apart():
-    assert scale_engines.plane(planes([1, 5, 25, 100]), "finetune", "mb") == pytest.approx((1000, 20, 5), rel=1e-3)
-    assert scale_engines.at(planes([1, 5, 25]), "cf", "mb", 2e6, 1e6) == pytest.approx(1000 + 40 + 5000, rel=1e-3)
+    assert scale_engines.plane(planes([1, 5, 25, 100]), "finetune") == pytest.approx((1000, 20, 5), rel=1e-3)
+    step, gigabytes, _ = scale_engines.machine(planes([1, 5, 25]), 2e6, 1e6)
+    assert step != "cf"
+    assert gigabytes == pytest.approx(1 + 0.04 + 5, rel=1e-3)
 
 
 def test_another_engine_is_named_where_two_cores_are_not_done_in_a_night():
     measured = planes([1, 5, 25])
-    assert scale_engines.factorisation(measured, 1e8, 1e4)[0::2] == ("implicit-cpu", pytest.approx(1e4, rel=1e-3))
-    assert scale_engines.factorisation(measured, 1e9, 1e4) == ("spark", 16, pytest.approx(2e5 / 8, rel=1e-3))
+    assert scale_engines.factorisation(measured, 1e8)[0::2] == ("implicit-cpu", pytest.approx(1e4, rel=1e-3))
+    assert scale_engines.factorisation(measured, 1e9) == ("spark", 16, pytest.approx(2e5 / 8, rel=1e-3))
     flops = 8 * (1e6 / 150) * 20 * 1e4 * 6 * 256  # epochs, histories of 20 places, items, three products
     assert scale_engines.item_context(1e6, 1e4) == ("local", 2, pytest.approx(flops / 1e11))
     assert scale_engines.item_context(1e8, 1e6) == ("torchrun", 1, pytest.approx(1e4 * flops / 2e14))
@@ -215,7 +217,7 @@ def test_what_no_machine_holds_is_not_supported_and_has_no_price(monkeypatch):
     assert len(lines) == 12
     seconds = 100 + 163.84 + 119.4  # cf; 8 x 6,667 x 20 x 10,000 x 1,536 / 1e11; 6,667 / 56, and the products
     assert lines[0].endswith(f"| 1.1 GB (`cf`) | {seconds / 3600 * (24 * 0.005 + 2 * 0.03):.2g} |")
-    assert lines[2].endswith("| 501 GB (`cf`): not supported |  |")
+    assert lines[2].endswith("| 501 GB (`pretrain`): not supported |  |")
 
 
 def test_larger_catalogues_take_what_the_settings_say():
