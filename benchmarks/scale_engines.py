@@ -19,7 +19,7 @@ CONTEXT_FLOPS = 6 * HEAD_WIDTH
 GPU_FLOPS = 2e14
 """Of one H100 in bfloat16 at two fifths of its peak."""
 CPU_FLOPS = 1e11
-"""Of two cores in float32: products as the item context has them; measured 0.8e11 to 1.5e11."""
+"""Of two cores in float32: products as the item context has them; 1.3e11 measured when quiet."""
 USERS_PER_SECOND = 56
 """`ilm recommend --all-users` on two cores, with few items (`python -m benchmarks recommend`)."""
 CORES = 2
